@@ -1,0 +1,229 @@
+//! The limit on failed logins of an account.
+//!
+//! A login is counted *before* its password is hashed and settled after: so at no moment are more guesses under way
+//! than failures are left, and a thousand guesses at once get no more tries than a thousand in a row (`security.md`
+//! L2). Logins beyond that wait for the ones before them, for a program may well log in many times at once with the
+//! right password.
+//!
+//! Counts are kept for accounts that exist, so memory is bounded by their number; an unknown name is refused for the
+//! same price and needs no count.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    id::UserId,
+};
+
+/// When an account is locked, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockoutRules {
+    /// This many failures...
+    pub failures: u32,
+    /// ...within this time...
+    pub window: Duration,
+    /// ...lock the account for this long, twice as long for each further lock in a row...
+    pub lock: Duration,
+    /// ...up to this.
+    pub longest_lock: Duration,
+}
+
+impl Default for LockoutRules {
+    /// Ten failures within a quarter of an hour lock for a minute, later for up to an hour.
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            window: Duration::from_secs(15 * 60),
+            lock: Duration::from_secs(60),
+            longest_lock: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Why an attempt may not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// The account is locked until then.
+    Locked(Timestamp),
+    /// Too many attempts wait already.
+    Busy,
+}
+
+#[derive(Debug)]
+struct Count {
+    failures: u32,
+    under_way: u32,
+    window_ends: Timestamp,
+    /// The end of the newest lock; the epoch if there has been none.
+    locked_until: Timestamp,
+    locks: u32,
+}
+
+impl Count {
+    fn new(now: Timestamp, rules: &LockoutRules) -> Self {
+        let never = Timestamp::from_millis(0);
+        Self { failures: 0, under_way: 0, window_ends: now.plus(rules.window), locked_until: never, locks: 0 }
+    }
+
+    /// Forgets what lies long enough back.
+    fn age(&mut self, now: Timestamp, rules: &LockoutRules) {
+        if now >= self.window_ends {
+            self.failures = 0;
+            self.window_ends = now.plus(rules.window);
+        }
+        if now >= self.locked_until.plus(rules.longest_lock) {
+            self.locks = 0;
+        }
+    }
+
+    fn fail(&mut self, now: Timestamp, rules: &LockoutRules) {
+        self.age(now, rules);
+        if self.failures == 0 {
+            self.window_ends = now.plus(rules.window);
+        }
+        self.failures += 1;
+        if self.failures >= rules.failures {
+            let lock = rules.lock.saturating_mul(1 << self.locks.min(20)).min(rules.longest_lock);
+            self.locked_until = now.plus(lock);
+            self.locks += 1;
+            self.failures = 0;
+        }
+    }
+
+    fn is_idle(&self, now: Timestamp) -> bool {
+        self.under_way == 0 && self.failures == 0 && self.locks == 0 && now >= self.locked_until
+    }
+}
+
+/// The counts of all accounts.
+pub struct Attempts {
+    rules: LockoutRules,
+    longest_wait: usize,
+    counts: Mutex<HashMap<UserId, Count>>,
+    waiting: AtomicUsize,
+    settled: Notify,
+}
+
+impl Attempts {
+    /// No failures yet. At most `longest_wait` attempts wait for others of their account.
+    pub fn new(rules: LockoutRules, longest_wait: usize) -> Self {
+        let (counts, waiting, settled) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
+        Self { rules, longest_wait, counts, waiting, settled }
+    }
+
+    /// Counts an attempt on an account that is about to be made, waiting while as many are under way as failures are
+    /// left. The attempt must be settled; one that is dropped does not count, for its maker learnt nothing.
+    pub async fn begin(&self, user: UserId, clock: &Clock) -> Result<Attempt<'_>, Barred> {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            settled.as_mut().enable();
+            if self.try_begin(user, clock.now())? {
+                return Ok(Attempt { attempts: self, user });
+            }
+            let _place = Place::enter(&self.waiting, self.longest_wait).ok_or(Barred::Busy)?;
+            settled.await;
+        }
+    }
+
+    /// `false`: as many attempts are under way as failures are left.
+    fn try_begin(&self, user: UserId, now: Timestamp) -> Result<bool, Barred> {
+        let mut counts = self.counts();
+        let count = counts.entry(user).or_insert_with(|| Count::new(now, &self.rules));
+        count.age(now, &self.rules);
+        if now < count.locked_until {
+            return Err(Barred::Locked(count.locked_until));
+        }
+        let has_room = count.failures + count.under_way < self.rules.failures;
+        count.under_way += u32::from(has_room);
+        Ok(has_room)
+    }
+
+    fn settle(&self, user: UserId, outcome: impl FnOnce(&mut Count)) {
+        let mut counts = self.counts();
+        if let Some(count) = counts.get_mut(&user) {
+            count.under_way = count.under_way.saturating_sub(1);
+            outcome(count);
+        }
+        drop(counts);
+        self.settled.notify_waiters();
+    }
+
+    /// Lifts a lock and forgets the failures before it.
+    pub fn unlock(&self, user: UserId) {
+        if let Some(count) = self.counts().get_mut(&user) {
+            count.failures = 0;
+            count.locks = 0;
+            count.locked_until = Timestamp::from_millis(0);
+        }
+    }
+
+    /// Frees the counts that say nothing any more.
+    pub fn forget_old(&self, now: Timestamp) {
+        self.counts().retain(|_, count| {
+            count.age(now, &self.rules);
+            !count.is_idle(now)
+        });
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<UserId, Count>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt that has been counted and is under way.
+#[must_use]
+pub struct Attempt<'a> {
+    attempts: &'a Attempts,
+    user: UserId,
+}
+
+impl Attempt<'_> {
+    /// The password was right: the failures before it are forgotten.
+    pub fn succeeded(self) {
+        self.attempts.settle(self.user, |count| {
+            count.failures = 0;
+            count.locks = 0;
+        });
+        std::mem::forget(self);
+    }
+
+    /// The password was wrong.
+    pub fn failed(self, now: Timestamp) {
+        self.attempts.settle(self.user, |count| count.fail(now, &self.attempts.rules));
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.attempts.settle(self.user, |_| ());
+    }
+}
+
+/// A place among those who wait.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn enter(waiting: &'a AtomicUsize, limit: usize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

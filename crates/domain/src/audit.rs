@@ -1,0 +1,147 @@
+//! The audit record: who did what, from where, with which outcome and for which true reason.
+//!
+//! Records are values with typed fields; nothing is pasted into a text, so nothing a caller sends can forge or split
+//! a record (`security.md` S2). A record of a change is committed in the change's own transaction.
+
+use std::net::IpAddr;
+
+use crate::{
+    clock::Timestamp,
+    id::{KeyId, OrganisationId, UnitId, UserId},
+};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Somebody tried to log in with a password.
+    PasswordLogin,
+    /// A program tried to log in with a Web API key.
+    WebApiKeyLogin,
+    /// A token was released.
+    Release,
+    /// An organisation, unit, user or key was created.
+    Created,
+    /// A password was set.
+    PasswordSet,
+    /// An organisation, unit, user or key was enabled or disabled.
+    StatusSet,
+}
+
+impl Event {
+    /// The stable word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PasswordLogin => "password_login",
+            Self::WebApiKeyLogin => "web_api_key_login",
+            Self::Release => "release",
+            Self::Created => "created",
+            Self::PasswordSet => "password_set",
+            Self::StatusSet => "status_set",
+        }
+    }
+}
+
+/// The true reason of an outcome. Callers never see it; operators do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It succeeded.
+    Ok,
+    /// There is no organisation of that code.
+    UnknownOrganisation,
+    /// The organisation is suspended.
+    OrganisationSuspended,
+    /// The organisation has no user of that name.
+    UnknownUser,
+    /// The user is disabled.
+    UserDisabled,
+    /// The account is locked after too many failures.
+    Locked,
+    /// The password is wrong.
+    WrongPassword,
+    /// The user has no password, or what is stored cannot be read.
+    NoUsablePassword,
+    /// There is no such key.
+    UnknownKey,
+    /// The key is disabled.
+    KeyDisabled,
+    /// The key has expired.
+    KeyExpired,
+    /// The unit is not one of the user's, is disabled, or none was named and there is no default.
+    InvalidUnit,
+    /// The password must be changed first.
+    PasswordChangeRequired,
+    /// The account was changed while the login was under way.
+    AccountChanged,
+}
+
+impl Reason {
+    /// The stable word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::UnknownOrganisation => "unknown_organisation",
+            Self::OrganisationSuspended => "organisation_suspended",
+            Self::UnknownUser => "unknown_user",
+            Self::UserDisabled => "user_disabled",
+            Self::Locked => "locked",
+            Self::WrongPassword => "wrong_password",
+            Self::NoUsablePassword => "no_usable_password",
+            Self::UnknownKey => "unknown_key",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyExpired => "key_expired",
+            Self::InvalidUnit => "invalid_unit",
+            Self::PasswordChangeRequired => "password_change_required",
+            Self::AccountChanged => "account_changed",
+        }
+    }
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address; `None` for what the operator does on the machine itself.
+    pub address: Option<IpAddr>,
+    /// The id of the request, as the answer's `X-Request-Id` shows it.
+    pub request_id: String,
+}
+
+/// One audit record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// Why it ended as it did.
+    pub reason: Reason,
+    /// From where.
+    pub origin: Origin,
+    /// The organisation, as far as it is known.
+    pub organisation: Option<OrganisationId>,
+    /// The unit, as far as it is known.
+    pub unit: Option<UnitId>,
+    /// The user, as far as it is known.
+    pub user: Option<UserId>,
+    /// The Web API key, as far as it is known.
+    pub key: Option<KeyId>,
+    /// The organisation code and the username as they were given, where no record stands behind them.
+    pub claimed: Option<String>,
+}
+
+impl AuditRecord {
+    /// A record of an event with nothing known yet of who is behind it.
+    pub fn new(at: Timestamp, event: Event, reason: Reason, origin: &Origin) -> Self {
+        let origin = origin.clone();
+        Self {
+            at,
+            event,
+            reason,
+            origin,
+            organisation: None,
+            unit: None,
+            user: None,
+            key: None,
+            claimed: None,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The journal: what must survive is committed before it is answered, many callers sharing one commit.
+//!
+//! One thread takes what callers submit, commits it as one transaction, applies it to the session table *in that
+//! order*, and only then answers. So the table never shows what is not durable, a caller never hears of what is not in
+//! force, and two changes of one user take effect in memory in the order in which they stand on disk.
+//!
+//! A commit that is refused for want of space leaves nothing behind and is answered [`StoreError::Full`]; any other
+//! failure leaves the state of the disk unknown, and the journal stops for good (`security.md` D2, D4).
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    audit::AuditRecord,
+    clock::Timestamp,
+    credential::TokenDigest,
+    directory::Change,
+    session::{Identity, Session, SessionNumber},
+    session_table::{SessionTable, Use},
+    sync::{Mutex, lock, mpsc, thread},
+};
+
+/// How many entries may wait for a commit; one more is answered [`StoreError::Busy`].
+const QUEUE: usize = if cfg!(feature = "shuttle") { 16 } else { 16_384 };
+/// How many entries share one commit at most.
+const BATCH: usize = 2_048;
+
+/// What a login saw of the marks that end sessions. If any has moved when the session is committed, the account was
+/// changed meanwhile and the session is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The organisation's mark.
+    pub organisation: SessionNumber,
+    /// The unit's mark.
+    pub unit: SessionNumber,
+    /// The user's mark.
+    pub user: SessionNumber,
+    /// The Web API key's mark, where one was used.
+    pub key: Option<SessionNumber>,
+}
+
+/// Something to commit.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A new session, if its account is still as `seen`.
+    Issue {
+        /// The session.
+        session: Session,
+        /// Whom it speaks for.
+        identity: Identity,
+        /// The marks on which the login was decided.
+        seen: Seen,
+        /// The record of the login.
+        audit: AuditRecord,
+    },
+    /// The end of one session.
+    Release {
+        /// Its number.
+        number: SessionNumber,
+        /// Its token's digest.
+        digest: TokenDigest,
+        /// The record of the release.
+        audit: AuditRecord,
+    },
+    /// A change of the directory, with the endings it causes.
+    Change {
+        /// The change.
+        change: Change,
+        /// The record of it.
+        audit: AuditRecord,
+    },
+    /// The replacement of a hash, which nobody needs to be told of.
+    Upgrade(Change),
+    /// A record of something that changed nothing.
+    Record(AuditRecord),
+    /// Uses, written lazily.
+    Uses(Vec<Use>),
+    /// Sessions that have ended anyway and need no space any more.
+    Forget(Vec<SessionNumber>),
+    /// The time, so that a restart with a clock that was set back does not revive what has expired.
+    Tick(Timestamp),
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Committed; the entry took this number, if it is of a kind that takes one.
+    Committed(Option<SessionNumber>),
+    /// Not committed: the account was changed while the login was under way, or what was to be changed is not there.
+    Refused,
+    /// Not committed: the name, the code, the key or the id is taken.
+    Taken,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Too much is waiting already.
+    #[error("the journal's queue is full")]
+    Busy,
+    /// There is no space left; nothing was stored.
+    #[error("the store is out of space: {0}")]
+    Full(String),
+    /// The store does not answer, or is stopping.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Where entries are made durable. Implemented over SQLite in `storage`.
+pub trait Ledger: Send + 'static {
+    /// Commits all of `batch` in one transaction and says what became of each, in order. When it returns `Ok`, the
+    /// transaction survives a power failure.
+    fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError>;
+}
+
+/// Why a batch was not committed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// No space: nothing of the batch is stored, and a later one may succeed.
+    #[error("{0}")]
+    Full(String),
+    /// Whether the batch is stored is not known. The journal must stop.
+    #[error("{0}")]
+    Broken(String),
+}
+
+struct Submission {
+    entry: Entry,
+    answer: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+/// The way into the journal. Clones lead to the same one.
+#[derive(Clone)]
+pub struct Journal {
+    queue: Arc<Mutex<Option<mpsc::SyncSender<Submission>>>>,
+}
+
+/// The journal's thread; stopping the journal means waiting for it.
+#[must_use]
+pub struct JournalThread {
+    journal: Journal,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Journal {
+    /// Starts the journal's thread. `on_broken` is called once, from that thread, with the message for the operator
+    /// if the ledger breaks; nothing is committed after that.
+    pub fn start(
+        ledger: impl Ledger,
+        table: Arc<SessionTable>,
+        on_broken: impl FnOnce(String) + Send + 'static,
+    ) -> (Self, JournalThread) {
+        let (sender, queue) = mpsc::sync_channel(QUEUE);
+        let journal = Self { queue: Arc::new(Mutex::new(Some(sender))) };
+        let thread = thread::spawn(move || {
+            if let Err(message) = commit_all(ledger, &table, &queue) {
+                on_broken(message);
+            }
+        });
+        (journal.clone(), JournalThread { journal, thread })
+    }
+
+    /// Commits an entry. When this returns [`Outcome::Committed`], the entry is durable and in force. An error says
+    /// that it was not answered for, which for [`StoreError::Unavailable`] does not mean that it was not stored.
+    pub async fn submit(&self, entry: Entry) -> Result<Outcome, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let queue = lock(&self.queue);
+            let queue = queue.as_ref().ok_or_else(stopped)?;
+            queue.try_send(Submission { entry, answer }).map_err(|error| match error {
+                mpsc::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::TrySendError::Disconnected(_) => stopped(),
+            })?;
+        }
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the journal has stopped".into())
+}
+
+impl JournalThread {
+    /// Refuses new entries, commits those that wait, and returns when the thread has ended.
+    pub fn stop(self) {
+        lock(&self.journal.queue).take();
+        // A panic of the thread has been reported by the panic hook; there is nothing to add.
+        let _ = self.thread.join();
+    }
+}
+
+/// Commits what is submitted until the last sender is gone. Fails when the ledger breaks.
+fn commit_all(
+    mut ledger: impl Ledger,
+    table: &SessionTable,
+    queue: &mpsc::Receiver<Submission>,
+) -> Result<(), String> {
+    while let Ok(first) = queue.recv() {
+        let (mut entries, mut answers) = (vec![first.entry], vec![first.answer]);
+        while entries.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            entries.push(next.entry);
+            answers.push(next.answer);
+        }
+        match ledger.commit(&entries) {
+            Ok(outcomes) => {
+                for (entry, outcome) in entries.iter().zip(&outcomes) {
+                    apply(table, entry, *outcome);
+                }
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // A caller that hung up has no use for the answer.
+                    let _ = answer.send(Ok(outcome));
+                }
+            }
+            Err(LedgerError::Full(message)) => {
+                for answer in answers {
+                    let _ = answer.send(Err(StoreError::Full(message.clone())));
+                }
+            }
+            Err(LedgerError::Broken(message)) => return Err(message),
+        }
+    }
+    Ok(())
+}
+
+/// Puts a committed entry into force.
+fn apply(table: &SessionTable, entry: &Entry, outcome: Outcome) {
+    let Outcome::Committed(number) = outcome else { return };
+    match entry {
+        Entry::Issue { session, identity, .. } => {
+            if let Some(number) = number {
+                table.insert(number, session, identity);
+            }
+        }
+        Entry::Release { digest, .. } => table.remove(digest),
+        Entry::Change { change, .. } => {
+            if let (Some(scope), Some(number)) = (change.ends(), number) {
+                table.end(scope, number);
+            }
+        }
+        Entry::Uses(uses) => table.mark_stored(uses),
+        Entry::Upgrade(_) | Entry::Record(_) | Entry::Forget(_) | Entry::Tick(_) => {}
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests;

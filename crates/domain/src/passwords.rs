@@ -1,0 +1,325 @@
+//! Argon2id on threads of its own, behind a bounded queue.
+//!
+//! Hashing is slow on purpose; here it cannot make anything else slow. The threads are few and (by the `on_thread`
+//! hook of whoever starts them) of low priority, the queue has an end, and a caller who gives up frees their place.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{self, PasswordHasher, PasswordVerifier, phc},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    credential::Password,
+    observer::Observer,
+    random::{NoRandomness, Randomness},
+};
+
+/// A password's hash as it is stored: a PHC string.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes a hash as storage has it. Whether it can be read is found out when it is verified.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text to store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// What one Argon2id hash costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Cost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+}
+
+impl Argon2Cost {
+    /// The least that `security.md` C4 allows, and the default.
+    pub const FLOOR: Self = Self { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
+
+    /// Hashes on the calling thread. For set-up; the server hashes through [`Passwords`].
+    pub fn hash(self, password: &Password, random: &dyn Randomness) -> Result<PasswordHash, HashError> {
+        Ok(self.hash_with_salt(password, random.bytes()?)?)
+    }
+
+    fn hash_with_salt(self, password: &Password, salt: [u8; 16]) -> Result<PasswordHash, InvalidCost> {
+        let params =
+            Params::new(self.memory_kib, self.iterations, self.parallelism, None).map_err(|_| InvalidCost)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash: phc::PasswordHash =
+            argon2.hash_password_with_salt(password.expose().as_bytes(), &salt).map_err(|_| InvalidCost)?;
+        Ok(PasswordHash(hash.to_string()))
+    }
+
+    /// Whether `hash` was made otherwise than hashes are made today.
+    fn differs_from(self, hash: &phc::PasswordHash) -> bool {
+        let made_with = Params::try_from(hash).ok().map(|params| Self {
+            memory_kib: params.m_cost(),
+            iterations: params.t_cost(),
+            parallelism: params.p_cost(),
+        });
+        let is_newest = hash.algorithm.as_str() == "argon2id" && hash.version == Some(Version::V0x13.into());
+        !is_newest || made_with != Some(self)
+    }
+}
+
+/// Argon2 does not accept these parameters, or has not got the memory for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Argon2 refuses these parameters or cannot have the memory for them")]
+pub struct InvalidCost;
+
+/// Why a password was not hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// As many are waiting as may.
+    #[error("the queue of logins is full")]
+    QueueFull,
+    /// The threads are gone: the server is stopping.
+    #[error("password hashing has stopped")]
+    Stopped,
+    /// See [`InvalidCost`].
+    #[error(transparent)]
+    Cost(#[from] InvalidCost),
+    /// See [`NoRandomness`].
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// What came of comparing a password with a stored hash.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the password. If the stored hash was made with other parameters than today's, here is a new one.
+    Right {
+        /// The replacement of the stored hash.
+        upgrade: Option<PasswordHash>,
+    },
+    /// It is not.
+    Wrong,
+    /// There was no hash, or not one that can be read; a real hash was computed all the same.
+    Unusable,
+}
+
+/// How much hashing may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct HashingLimits {
+    /// Threads, and so hashes at a time.
+    pub threads: usize,
+    /// Hashes that may wait for a thread.
+    pub queue: usize,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Waiting {
+    ticket: u64,
+    since: Timestamp,
+    job: Job,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    next_ticket: u64,
+    is_closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    observer: Arc<dyn Observer>,
+    clock: Clock,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        loop {
+            let mut queue = self.queue();
+            let next = loop {
+                if let Some(next) = queue.waiting.pop_front() {
+                    break next;
+                }
+                if queue.is_closed {
+                    return;
+                }
+                queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(queue);
+            self.observer.hash_waited(self.clock.now().since(next.since));
+            (next.job)();
+        }
+    }
+}
+
+/// A caller's place in the queue; giving it up takes the job out if no thread has it yet.
+struct Place<'a> {
+    shared: &'a Shared,
+    ticket: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.queue().waiting.retain(|waiting| waiting.ticket != self.ticket);
+    }
+}
+
+/// The hashing threads. Dropping this waits for the hashes under way and ends the threads.
+pub struct Passwords {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    limits: HashingLimits,
+    cost: Argon2Cost,
+    stand_in: PasswordHash,
+}
+
+impl Passwords {
+    /// Starts the threads. `on_thread` runs first on each of them, to lower its priority.
+    ///
+    /// Computes one hash: the stand-in that is compared with where there is no account, so that an unknown user
+    /// costs what a known one does (`security.md` C5).
+    pub fn start(
+        limits: HashingLimits,
+        cost: Argon2Cost,
+        random: &dyn Randomness,
+        clock: Clock,
+        observer: Arc<dyn Observer>,
+        on_thread: fn(),
+    ) -> Result<Self, HashError> {
+        let stand_in = cost.hash(&Password::generate(random)?, random)?;
+        let shared = Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new(), observer, clock });
+        let threads = (0..limits.threads.max(1))
+            .map(|_| {
+                let shared = shared.clone();
+                std::thread::spawn(move || {
+                    on_thread();
+                    shared.work();
+                })
+            })
+            .collect();
+        Ok(Self { shared, threads, limits, cost, stand_in })
+    }
+
+    /// Compares a password with a stored hash, or with a stand-in of the same cost if there is none. `salt` is for
+    /// the new hash, should the stored one turn out to be of older parameters.
+    pub async fn verify(
+        &self,
+        password: Password,
+        stored: Option<PasswordHash>,
+        salt: [u8; 16],
+    ) -> Result<Verdict, HashError> {
+        let (cost, stand_in) = (self.cost, self.stand_in.clone());
+        self.run(move || verify(&password, stored.as_ref(), &stand_in, cost, salt)).await
+    }
+
+    /// Hashes a new password with today's parameters.
+    pub async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<PasswordHash, HashError> {
+        let cost = self.cost;
+        Ok(self.run(move || cost.hash_with_salt(&password, salt)).await??)
+    }
+
+    /// How many hashes wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.shared.queue().waiting.len()
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HashError> {
+        let (answer, answered) = oneshot::channel();
+        // The caller may have gone; then nobody wants the result.
+        let _place = self.enter(Box::new(move || drop(answer.send(work()))))?;
+        answered.await.map_err(|_| HashError::Stopped)
+    }
+
+    fn enter(&self, job: Job) -> Result<Place<'_>, HashError> {
+        let since = self.shared.clock.now();
+        let mut queue = self.shared.queue();
+        if queue.waiting.len() >= self.limits.queue {
+            return Err(HashError::QueueFull);
+        }
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        queue.waiting.push_back(Waiting { ticket, since, job });
+        drop(queue);
+        self.shared.arrived.notify_one();
+        Ok(Place { shared: &self.shared, ticket })
+    }
+}
+
+impl Drop for Passwords {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        queue.is_closed = true;
+        queue.waiting.clear();
+        drop(queue);
+        self.shared.arrived.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn verify(
+    password: &Password,
+    stored: Option<&PasswordHash>,
+    stand_in: &PasswordHash,
+    cost: Argon2Cost,
+    salt: [u8; 16],
+) -> Verdict {
+    let hash = stored.and_then(|stored| phc::PasswordHash::new(&stored.0).ok());
+    match hash.as_ref().and_then(|hash| Some((hash, compare(password, hash)?))) {
+        Some((hash, true)) => {
+            let upgrade = cost.differs_from(hash).then(|| cost.hash_with_salt(password, salt).ok()).flatten();
+            Verdict::Right { upgrade }
+        }
+        Some((_, false)) => Verdict::Wrong,
+        None => {
+            if let Ok(stand_in) = phc::PasswordHash::new(&stand_in.0) {
+                std::hint::black_box(compare(password, &stand_in));
+            }
+            Verdict::Unusable
+        }
+    }
+}
+
+/// Whether it is the password of this hash. `None` if Argon2 cannot tell: what is stored is only a part of a hash,
+/// or of another algorithm. It then returns without having computed anything.
+fn compare(password: &Password, hash: &phc::PasswordHash) -> Option<bool> {
+    hash.salt.zip(hash.hash)?;
+    match Argon2::default().verify_password(password.expose().as_bytes(), hash) {
+        Ok(()) => Some(true),
+        Err(password_hash::Error::PasswordInvalid) => Some(false),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
