@@ -1,0 +1,196 @@
+//! The error table of the contract, and how an error looks in the envelope.
+//!
+//! What the caller may read is in [`ApiError`]; what the operator may read goes to the log where the error is made.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use doorward_domain::{doorkeeper::LoginError, journal::StoreError};
+
+use crate::envelope::Envelope;
+
+/// An error of the two mounts. Codes are stable; texts may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiError {
+    /// The body or the request as a whole cannot be read; the text says where and what to do.
+    MalformedRequest(String),
+    /// A mandatory part is absent; the text says how to send it.
+    MissingParameter(&'static str, &'static str),
+    /// A part is of the wrong type or form; the text says what it must be.
+    InvalidParameter(&'static str, String),
+    /// One answer for every way in which credentials can fail.
+    InvalidCredentials,
+    /// The unit is not one of the user's.
+    InvalidUnit,
+    /// The password must be changed first.
+    PasswordChangeRequired,
+    /// The token is unknown, expired or released.
+    InvalidToken,
+    /// There is nothing at this path.
+    NotFound,
+    /// There is something at this path, but not for this method.
+    MethodNotAllowed,
+    /// The body is larger than this many bytes.
+    PayloadTooLarge(usize),
+    /// The store does not answer or the login queue is full.
+    Unavailable,
+}
+
+/// The stable code of an error, left in a response for whoever counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ErrorCode(pub &'static str);
+
+/// How long a caller should wait before it tries an unavailable server again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+impl ApiError {
+    /// Every code of this table, in its order.
+    pub const CODES: [&str; 11] = [
+        "MALFORMED_REQUEST",
+        "MISSING_PARAMETER",
+        "INVALID_PARAMETER",
+        "INVALID_CREDENTIALS",
+        "INVALID_UNIT",
+        "PASSWORD_CHANGE_REQUIRED",
+        "INVALID_TOKEN",
+        "NOT_FOUND",
+        "METHOD_NOT_ALLOWED",
+        "PAYLOAD_TOO_LARGE",
+        "UNAVAILABLE",
+    ];
+
+    /// The stable code.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode(
+            Self::CODES[match self {
+                Self::MalformedRequest(_) => 0,
+                Self::MissingParameter(..) => 1,
+                Self::InvalidParameter(..) => 2,
+                Self::InvalidCredentials => 3,
+                Self::InvalidUnit => 4,
+                Self::PasswordChangeRequired => 5,
+                Self::InvalidToken => 6,
+                Self::NotFound => 7,
+                Self::MethodNotAllowed => 8,
+                Self::PayloadTooLarge(_) => 9,
+                Self::Unavailable => 10,
+            }],
+        )
+    }
+
+    /// The status where the mount uses more than 200.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MalformedRequest(_) | Self::MissingParameter(..) | Self::InvalidParameter(..) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::InvalidCredentials | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::InvalidUnit | Self::PasswordChangeRequired => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// One sentence for the caller that says what to do.
+    pub fn message(&self) -> String {
+        match self {
+            Self::MalformedRequest(problem) => problem.clone(),
+            Self::MissingParameter(name, remedy) => format!("The parameter '{name}' is missing: {remedy}."),
+            Self::InvalidParameter(name, problem) => format!("The parameter '{name}' {problem}."),
+            Self::InvalidCredentials => "The credentials are not accepted; check them and try again.".into(),
+            Self::InvalidUnit => {
+                "The unit is not one of this user's; name one that is, or none to use the default unit."
+                    .into()
+            }
+            Self::PasswordChangeRequired => "The password must be changed before it gives a token.".into(),
+            Self::InvalidToken => {
+                "The token is unknown, expired or released; log in again for a new one.".into()
+            }
+            Self::NotFound => "There is nothing at this path; compare it with the API document.".into(),
+            Self::MethodNotAllowed => {
+                "This path does not answer this method; the header 'Allow' names those it does.".into()
+            }
+            Self::PayloadTooLarge(limit) => {
+                format!("The body is larger than {limit} bytes; send a smaller one.")
+            }
+            Self::Unavailable => "The request cannot be served just now; try again in a second.".into(),
+        }
+    }
+
+    /// Headers that belong to this error's status.
+    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        match self {
+            Self::InvalidToken => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\"")))
+            }
+            Self::InvalidCredentials => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"Doorward\", charset=\"UTF-8\""),
+            )),
+            Self::Unavailable => Some((header::RETRY_AFTER, RETRY_AFTER)),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response =
+            (self.status(), Json(Envelope::error(self.code().0, self.message()))).into_response();
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self.code());
+        response
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::InvalidCredentials => Self::InvalidCredentials,
+            LoginError::InvalidUnit => Self::InvalidUnit,
+            LoginError::PasswordChangeRequired => Self::PasswordChangeRequired,
+            LoginError::Unavailable(reason) => {
+                tracing::warn!(reason, "a login could not be served");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(reason = %error, "a request could not be served");
+        Self::Unavailable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_stable_and_each_has_its_status() {
+        let table = [
+            (ApiError::MalformedRequest(String::new()), "MALFORMED_REQUEST", 400),
+            (ApiError::MissingParameter("", ""), "MISSING_PARAMETER", 400),
+            (ApiError::InvalidParameter("", String::new()), "INVALID_PARAMETER", 400),
+            (ApiError::InvalidCredentials, "INVALID_CREDENTIALS", 401),
+            (ApiError::InvalidUnit, "INVALID_UNIT", 403),
+            (ApiError::PasswordChangeRequired, "PASSWORD_CHANGE_REQUIRED", 403),
+            (ApiError::InvalidToken, "INVALID_TOKEN", 401),
+            (ApiError::NotFound, "NOT_FOUND", 404),
+            (ApiError::MethodNotAllowed, "METHOD_NOT_ALLOWED", 405),
+            (ApiError::PayloadTooLarge(1), "PAYLOAD_TOO_LARGE", 413),
+            (ApiError::Unavailable, "UNAVAILABLE", 503),
+        ];
+        for (error, code, status) in table {
+            assert_eq!((error.code().0, error.status().as_u16()), (code, status));
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The front of the house: routes, wire types, metrics and the API document.
+//!
+//! A handler takes a request apart, makes one call of [`doorward_domain::doorkeeper::Doorkeeper`] and writes the
+//! answer. It decides nothing about credentials or tokens. All paths stand together in [`router`].
+
+pub mod basic;
+pub mod body;
+mod envelope;
+mod error;
+mod front;
+pub mod listener;
+pub mod metrics;
+mod origin;
+mod problem;
+pub mod router;
+mod routes;
+mod state;
+pub mod token_source;
+mod wire;
+
+pub use error::ApiError;
+pub use front::Front;
+pub use state::{Limits, Readiness, State};

@@ -1,0 +1,200 @@
+//! Metrics in the Prometheus text format. Handles are resolved once: counting a request is a few atomic additions.
+
+use std::time::Duration;
+
+use doorward_domain::{
+    doorkeeper::Doorkeeper,
+    observer::{LoginOutcome, Observer},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    error::{ApiError, ErrorCode},
+    router::Endpoint,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    endpoint: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabel {
+    endpoint: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabel {
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LoginLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
+/// The handles of one endpoint.
+struct EndpointMetrics {
+    /// One for each outcome of [`OUTCOMES`].
+    requests: Vec<Counter>,
+    seconds: Histogram,
+}
+
+/// `ok`, the codes of the error table, and `error` for what has none of them.
+const OUTCOMES: [&str; ApiError::CODES.len() + 2] = {
+    let mut outcomes = ["ok"; ApiError::CODES.len() + 2];
+    let mut i = 0;
+    while i < ApiError::CODES.len() {
+        outcomes[i + 1] = ApiError::CODES[i];
+        i += 1;
+    }
+    outcomes[ApiError::CODES.len() + 1] = "error";
+    outcomes
+};
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    endpoints: Vec<EndpointMetrics>,
+    logins: Family<LoginLabels, Counter>,
+    sessions: Family<MethodLabel, Gauge>,
+    commit_seconds: Histogram,
+    commit_entries: Histogram,
+    hash_wait_seconds: Histogram,
+    hash_queue: Gauge,
+}
+
+/// Powers of four from 50 microseconds to 13 seconds.
+fn seconds() -> Histogram {
+    Histogram::new((0..10).map(|power| 50e-6 * 4f64.powi(power)))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("doorward");
+        let requests = Family::<RequestLabels, Counter>::default();
+        let durations = Family::<EndpointLabel, Histogram>::new_with_constructor(seconds);
+        registry.register("requests", "Requests by endpoint and outcome", requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request's headers to its answer",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        let endpoints = Endpoint::ALL
+            .iter()
+            .map(|endpoint| EndpointMetrics {
+                requests: OUTCOMES
+                    .iter()
+                    .map(|outcome| {
+                        requests.get_or_create_owned(&RequestLabels { endpoint: endpoint.as_str(), outcome })
+                    })
+                    .collect(),
+                seconds: durations.get_or_create_owned(&EndpointLabel { endpoint: endpoint.as_str() }),
+            })
+            .collect();
+        let metrics = Self {
+            endpoints,
+            logins: Family::default(),
+            sessions: Family::default(),
+            commit_seconds: seconds(),
+            commit_entries: Histogram::new((0..12).map(|power| f64::from(1 << power))),
+            hash_wait_seconds: seconds(),
+            hash_queue: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("logins", "Logins by method and outcome", metrics.logins.clone());
+        registry.register(
+            "sessions",
+            "Sessions in memory by kind, those that ended since the last sweep included",
+            metrics.sessions.clone(),
+        );
+        registry.register_with_unit(
+            "journal_commit",
+            "Time of a commit of the journal",
+            Unit::Seconds,
+            metrics.commit_seconds.clone(),
+        );
+        registry.register(
+            "journal_commit_entries",
+            "Entries that shared a commit of the journal",
+            metrics.commit_entries.clone(),
+        );
+        registry.register_with_unit(
+            "hash_wait",
+            "Time that a login waited for a hashing thread",
+            Unit::Seconds,
+            metrics.hash_wait_seconds.clone(),
+        );
+        registry.register(
+            "hash_queue",
+            "Logins that wait for a hashing thread now",
+            metrics.hash_queue.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub(crate) fn request(
+        &self,
+        endpoint: Endpoint,
+        code: Option<ErrorCode>,
+        is_success: bool,
+        took: Duration,
+    ) {
+        let metrics = &self.endpoints[endpoint as usize];
+        let outcome = match code {
+            Some(code) => OUTCOMES.iter().position(|outcome| *outcome == code.0),
+            None => is_success.then_some(0),
+        };
+        metrics.requests[outcome.unwrap_or(OUTCOMES.len() - 1)].inc();
+        metrics.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Writes everything in the Prometheus text format.
+    pub(crate) fn encode(&self, doorkeeper: &Doorkeeper) -> String {
+        let held = doorkeeper.sessions_held();
+        let set = |method, count: u64| {
+            self.sessions
+                .get_or_create(&MethodLabel { method })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set("password", held.password);
+        set("web_api_key", held.web_api_key);
+        self.hash_queue.set(i64::try_from(doorkeeper.logins_waiting()).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing into a `String` does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Observer for Metrics {
+    fn committed(&self, entries: usize, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        self.commit_entries.observe(entries as f64);
+    }
+
+    fn hash_waited(&self, waited: Duration) {
+        self.hash_wait_seconds.observe(waited.as_secs_f64());
+    }
+
+    fn login(&self, method: &'static str, outcome: LoginOutcome) {
+        let outcome = match outcome {
+            LoginOutcome::Issued => "issued",
+            LoginOutcome::InvalidCredentials => "invalid_credentials",
+            LoginOutcome::InvalidUnit => "invalid_unit",
+            LoginOutcome::PasswordChangeRequired => "password_change_required",
+            LoginOutcome::Unavailable => "unavailable",
+        };
+        self.logins.get_or_create(&LoginLabels { method, outcome }).inc();
+    }
+}

@@ -1,0 +1,55 @@
+//! Problem documents (RFC 9457): errors outside the two mounts and the OAuth endpoints.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{ApiError, ErrorCode};
+
+/// A problem document.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// What kind of problem it is, in a few words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// The stable code, as in the envelope.
+    code: &'static str,
+    /// One sentence that says what to do.
+    detail: String,
+}
+
+impl Problem {
+    /// The problem document of an error of the table.
+    pub fn of(error: &ApiError) -> Response {
+        let status = error.status();
+        let mut response = Self::new(status, error.code().0, error.message()).into_response();
+        response.extensions_mut().insert(error.code());
+        response
+    }
+
+    fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error").to_owned();
+        Self { title, status: status.as_u16(), code, detail }
+    }
+
+    /// A 503 that says that this instance takes no requests now.
+    pub fn not_ready() -> Response {
+        let detail = "This instance is starting or stopping and takes no requests.".to_owned();
+        let mut response = Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", detail).into_response();
+        response.extensions_mut().insert(ErrorCode("UNAVAILABLE"));
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let json = HeaderValue::from_static("application/problem+json");
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, json)], body).into_response()
+    }
+}

@@ -1,0 +1,204 @@
+//! All paths of the two listeners.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    error::ApiError,
+    problem::Problem,
+    routes::{health, introspect, key_token, release, revoke, token, verify},
+    state::State,
+};
+
+/// Where existing CRM.COM clients find the resource.
+const CRM_COM: &str = "/crmapi/rest/v2/authentication";
+/// Where new clients do.
+const AUTHENTICATION: &str = "/authentication";
+
+/// The API listener: the contract on both mounts, verification and the OAuth endpoints.
+pub fn api(state: State) -> Router {
+    let (router, _) = documented().split_for_parts();
+    router
+        .route(&format!("{CRM_COM}/token"), post(token::issue).get(token::look))
+        .route(&format!("{CRM_COM}/web_api_key/token"), post(key_token::issue))
+        .route(&format!("{CRM_COM}/token/release"), post(release::release))
+        .route("/verify", any(verify::verify))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(state)
+}
+
+/// The paths that the API document describes.
+fn documented() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(ApiDocument::openapi())
+        .routes(routes!(token::issue, token::look))
+        .routes(routes!(key_token::issue))
+        .routes(routes!(release::release))
+        .routes(routes!(introspect::introspect))
+        .routes(routes!(revoke::revoke))
+}
+
+/// The admin listener: health, metrics and the API document.
+pub fn admin(state: State) -> Router {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .with_state(state)
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// The API document (OpenAPI 3.1).
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, mut document) = documented().split_for_parts();
+    // Every method is answered alike; the document shows the one that proxies send.
+    document.merge(VerifyDocument::openapi());
+    document
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Doorward",
+    description = "Logins, verification and release of tokens for a company's Web APIs. The paths under \
+                   `/authentication` answer under `/crmapi/rest/v2/authentication` too, with the same bodies and always \
+                   with status 200, for existing clients of CRM.COM's Web API.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+), modifiers(&Security))]
+struct ApiDocument;
+
+#[derive(OpenApi)]
+#[openapi(paths(verify::verify))]
+struct VerifyDocument;
+
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let scheme = |scheme, text: &str| {
+            SecurityScheme::Http(HttpBuilder::new().scheme(scheme).description(Some(text)).build())
+        };
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(
+            "web_api_key",
+            scheme(HttpAuthScheme::Basic, "A Web API key as the username, an empty password"),
+        );
+        components.add_security_scheme("token", scheme(HttpAuthScheme::Bearer, "A token"));
+    }
+}
+
+async fn not_found(request: Request) -> Response {
+    refuse(&request, ApiError::NotFound)
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    refuse(&request, ApiError::MethodNotAllowed)
+}
+
+/// Refuses in the envelope on the two mounts, with a problem document elsewhere.
+fn refuse(request: &Request, error: ApiError) -> Response {
+    match Mount::of(request.uri().path()) {
+        Mount::None => Problem::of(&error),
+        Mount::Authentication | Mount::CrmCom => error.into_response(),
+    }
+}
+
+/// The mount that a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mount {
+    Authentication,
+    CrmCom,
+    None,
+}
+
+impl Mount {
+    fn of(path: &str) -> Self {
+        let is_under = |mount: &str| {
+            path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if is_under(AUTHENTICATION) {
+            Self::Authentication
+        } else if is_under(CRM_COM) {
+            Self::CrmCom
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// What metrics and logs call the thing that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Token,
+    KeyToken,
+    Release,
+    Verify,
+    Introspect,
+    Revoke,
+    Other,
+}
+
+impl Endpoint {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Token,
+        Self::KeyToken,
+        Self::Release,
+        Self::Verify,
+        Self::Introspect,
+        Self::Revoke,
+        Self::Other,
+    ];
+
+    pub(crate) fn of(path: &str) -> (Mount, Self) {
+        let mount = Mount::of(path);
+        let rest = match mount {
+            Mount::Authentication => &path[AUTHENTICATION.len()..],
+            Mount::CrmCom => &path[CRM_COM.len()..],
+            Mount::None => path,
+        };
+        let endpoint = match (mount, rest) {
+            (Mount::None, "/verify") => Self::Verify,
+            (Mount::None, "/oauth2/introspect") => Self::Introspect,
+            (Mount::None, "/oauth2/revoke") => Self::Revoke,
+            (Mount::Authentication | Mount::CrmCom, "/token") => Self::Token,
+            (Mount::Authentication | Mount::CrmCom, "/web_api_key/token") => Self::KeyToken,
+            (Mount::Authentication | Mount::CrmCom, "/token/release") => Self::Release,
+            _ => Self::Other,
+        };
+        (mount, endpoint)
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::KeyToken => "web_api_key_token",
+            Self::Release => "release",
+            Self::Verify => "verify",
+            Self::Introspect => "introspect",
+            Self::Revoke => "revoke",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether APIs ask it about every call that they get, so that a line in the log for each would drown the rest.
+    pub(crate) const fn is_asked_on_every_call(self) -> bool {
+        matches!(self, Self::Verify | Self::Introspect)
+    }
+}
+
+/// Builds the API listener's service.
+pub fn api_service(state: State, seed: u32) -> crate::Front {
+    let metrics = Arc::clone(&state.metrics);
+    crate::Front::new(api(state), metrics, seed)
+}

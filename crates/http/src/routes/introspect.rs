@@ -1,0 +1,51 @@
+//! `/oauth2/introspect` (RFC 7662): a service asks about a token.
+
+use axum::{
+    Json,
+    extract::{self, Request},
+    response::{IntoResponse, Response},
+};
+
+use super::revoke::{Refusal, caller, read_token};
+use crate::{
+    origin,
+    state::State,
+    wire::{Introspection, TokenForm},
+};
+
+/// Ask about a token (RFC 7662).
+///
+/// The caller authenticates with a Web API key or a token and sees the tokens of its own organisation; the operator
+/// organisation sees all. This is a use of the token asked about: it restarts the idle time. Whatever the reason, an
+/// inactive token is `{"active":false}`.
+#[utoipa::path(
+    post,
+    path = "/oauth2/introspect",
+    tag = "oauth2",
+    security(("web_api_key" = []), ("token" = [])),
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token's state", body = Introspection),
+        (status = 400, description = "`invalid_request`", body = Refusal),
+        (status = 401, description = "`invalid_client`: the caller has not authenticated", body = Refusal),
+        (status = 503, description = "`temporarily_unavailable`", body = Refusal),
+    )
+)]
+pub async fn introspect(
+    extract::State(state): extract::State<State>,
+    origin: origin::From,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let caller = caller(&state, request.headers(), &origin.0).await?;
+    let token = read_token(&state, request).await?;
+    // A look first: a caller who may not see the token must not keep it alive either.
+    let is_visible = token
+        .as_ref()
+        .and_then(|token| state.doorkeeper.peek(token))
+        .is_some_and(|live| caller.may_see(live.subject.identity()));
+    let live = token.filter(|_| is_visible).and_then(|token| state.doorkeeper.verify(&token));
+    Ok(match live {
+        Some(live) => Json(Introspection::from(&live)).into_response(),
+        None => ([("content-type", "application/json")], r#"{"active":false}"#).into_response(),
+    })
+}

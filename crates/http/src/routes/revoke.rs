@@ -1,0 +1,147 @@
+//! `/oauth2/revoke` (RFC 7009): a service ends a token; and what both OAuth endpoints share: who calls, about which
+//! token, and how they refuse.
+
+use axum::{
+    Json,
+    extract::{self, Request},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use doorward_domain::{
+    audit::Origin,
+    credential::PlainToken,
+    doorkeeper::{Caller, LoginError},
+    journal::StoreError,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    basic, body,
+    error::{ApiError, ErrorCode},
+    origin,
+    state::State,
+    token_source::Presented,
+    wire::TokenForm,
+};
+
+/// Release a token (RFC 7009).
+///
+/// The caller authenticates with a Web API key or a token. A token that is unknown, has ended, or belongs to an
+/// organisation that the caller may not see is answered in the same way.
+#[utoipa::path(
+    post,
+    path = "/oauth2/revoke",
+    tag = "oauth2",
+    security(("web_api_key" = []), ("token" = [])),
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token is not in force, or not the caller's to know of"),
+        (status = 400, description = "`invalid_request`", body = Refusal),
+        (status = 401, description = "`invalid_client`: the caller has not authenticated", body = Refusal),
+        (status = 503, description = "`temporarily_unavailable`: the token may still be in force", body = Refusal),
+    )
+)]
+pub async fn revoke(
+    extract::State(state): extract::State<State>,
+    origin: origin::From,
+    request: Request,
+) -> Result<StatusCode, Refusal> {
+    let caller = caller(&state, request.headers(), &origin.0).await?;
+    if let Some(token) = read_token(&state, request).await? {
+        state.doorkeeper.release(&token, Some(caller), &origin.0).await.map_err(Refusal::from)?;
+    }
+    Ok(StatusCode::OK)
+}
+
+/// An error as OAuth writes it (RFC 6749, section 5.2).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Refusal {
+    /// The error's code.
+    error: &'static str,
+    /// One sentence that says what to do.
+    error_description: String,
+    #[serde(skip)]
+    status: StatusCode,
+    #[serde(skip)]
+    code: ErrorCode,
+}
+
+impl Refusal {
+    fn of(error: &ApiError) -> Self {
+        let (status, name) = match error {
+            ApiError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+            ApiError::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            _ => (StatusCode::BAD_REQUEST, "invalid_request"),
+        };
+        Self { error: name, error_description: error.message(), status, code: error.code() }
+    }
+
+    /// The caller is not who may ask.
+    fn of_caller(error: &ApiError) -> Self {
+        match error {
+            ApiError::Unavailable => Self::of(error),
+            _ => Self { error: "invalid_client", status: StatusCode::UNAUTHORIZED, ..Self::of(error) },
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::of(&error.into())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code) = (self.status, self.code);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.append(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"Doorward\", charset=\"UTF-8\""),
+            );
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response.extensions_mut().insert(code);
+        response
+    }
+}
+
+/// Who calls: the owner of the Web API key or the holder of the token in `Authorization`.
+pub(super) async fn caller(state: &State, headers: &HeaderMap, origin: &Origin) -> Result<Caller, Refusal> {
+    let authorization = basic::authorization(headers).map_err(|error| Refusal::of_caller(&error))?;
+    if authorization.is_some_and(|value| basic::scheme(value, "bearer").is_some()) {
+        let token = Presented::default().in_authorization(headers).one();
+        let live = token.and_then(|token| state.doorkeeper.verify(&token).ok_or(ApiError::InvalidToken));
+        return live
+            .map(|live| Caller::from(live.subject.identity()))
+            .map_err(|error| Refusal::of_caller(&error));
+    }
+    let key = basic::parse_key(authorization).map_err(|error| Refusal::of_caller(&error))?;
+    let caller = state.doorkeeper.identify_caller(&key, origin).await;
+    caller.map_err(|error: LoginError| Refusal::of_caller(&error.into()))
+}
+
+/// The token that a form names; `None` if what it names cannot be one.
+pub(super) async fn read_token(state: &State, request: Request) -> Result<Option<PlainToken>, Refusal> {
+    let limits = state.limits;
+    let read = body::read(request.into_body(), limits.body_bytes, limits.body_timeout).await;
+    let body = read.map_err(|error| Refusal::of(&error))?;
+    let named = form_urlencoded::parse(&body).filter(|(name, _)| name == "token");
+    let presented =
+        named.fold(Presented::default(), |presented, (_, token)| presented.found(token.as_bytes()));
+    match presented.one() {
+        Ok(token) => Ok(Some(token)),
+        Err(ApiError::InvalidToken) => Ok(None),
+        Err(ApiError::MissingParameter(name, _)) => {
+            let how = "send it as token=... in a body of application/x-www-form-urlencoded";
+            Err(Refusal::of(&ApiError::MissingParameter(name, how)))
+        }
+        Err(error) => Err(Refusal::of(&error)),
+    }
+}

@@ -1,0 +1,96 @@
+//! `/verify`: the question that a reverse proxy asks about every request.
+//!
+//! The answer is 200 with headers that say whom the token speaks for, or 401 with none of them; nothing that goes
+//! wrong inside is a 2xx. This is the hot path: extraction borrows, and the answer is written by hand.
+
+use std::fmt::Write as _;
+
+use axum::{
+    body::Body,
+    extract::{self, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::Response,
+};
+use doorward_domain::session_table::Live;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use crate::{error::ApiError, problem::Problem, state::State, token_source::Presented, wire::Rfc3339};
+
+/// Verify a token.
+///
+/// Every method is answered alike. The token is taken from `Authorization: Bearer`, from the query of the forwarded
+/// request (`X-Forwarded-Uri`, `X-Original-URI`) or from this request's own query. This is a use: it restarts the
+/// token's idle time. Names in headers are percent-encoded where they are not plain ASCII.
+#[utoipa::path(
+    get,
+    path = "/verify",
+    tag = "verification",
+    security(("token" = [])),
+    params(
+        ("token" = Option<String>, Query, description = "The token, where it is nowhere else"),
+        ("X-Forwarded-Uri" = Option<String>, Header, description = "The forwarded request's address (Caddy, Traefik)"),
+        ("X-Original-URI" = Option<String>, Header, description = "The forwarded request's address (nginx)"),
+    ),
+    responses(
+        (status = 200, description = "The token is valid", headers(
+            ("X-Auth-Organisation" = String, description = "The organisation's code"),
+            ("X-Auth-Organisation-Id" = String),
+            ("X-Auth-Unit" = String, description = "The unit's name"),
+            ("X-Auth-Unit-Id" = String),
+            ("X-Auth-User" = String, description = "The username"),
+            ("X-Auth-User-Id" = String),
+            ("X-Auth-Method" = String, description = "`password` or `web_api_key`"),
+            ("X-Auth-Expires" = String, description = "When the token ends if it is not used again (RFC 3339)"),
+        )),
+        (status = 401, description = "There is no token, it is not valid, or there are two", body = Problem),
+    )
+)]
+pub async fn verify(extract::State(state): extract::State<State>, request: Request) -> Response {
+    let headers = request.headers();
+    let presented =
+        Presented::default().in_authorization(headers).in_forwarded_query(headers).in_query(request.uri());
+    match presented.one().ok().and_then(|token| state.doorkeeper.verify(&token)) {
+        Some(live) => {
+            let mut response = Response::new(Body::empty());
+            identify(&live, response.headers_mut());
+            response
+        }
+        None => {
+            let mut refused = Problem::of(&ApiError::InvalidToken);
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            refused.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, challenge);
+            debug_assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+            refused
+        }
+    }
+}
+
+/// What a name must not show as it is: controls and whatever is not ASCII, and the sign of the encoding itself.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Writes the identity headers, all of them.
+fn identify(live: &Live, headers: &mut HeaderMap) {
+    let identity = live.subject.identity();
+    headers.reserve(12);
+    let mut put =
+        |name: &'static str, value: HeaderValue| headers.insert(HeaderName::from_static(name), value);
+    put("x-auth-organisation", name(&identity.organisation_code));
+    put("x-auth-organisation-id", text(identity.organisation));
+    put("x-auth-unit", name(&identity.unit_name));
+    put("x-auth-unit-id", text(identity.unit));
+    put("x-auth-user", name(&identity.username));
+    put("x-auth-user-id", text(identity.user));
+    put("x-auth-method", HeaderValue::from_static(identity.method.as_str()));
+    put("x-auth-expires", text(Rfc3339(live.expires_at)));
+}
+
+fn name(name: &str) -> HeaderValue {
+    text(utf8_percent_encode(name, ENCODED))
+}
+
+fn text(value: impl std::fmt::Display) -> HeaderValue {
+    let mut text = String::with_capacity(32);
+    // Writing into a `String` does not fail, and what is written above is printable ASCII.
+    let _ = write!(text, "{value}");
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
