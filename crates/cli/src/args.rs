@@ -1,0 +1,143 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::config::{self, ConfigError, Loaded, Sources};
+
+/// The doorkeeper of a company's Web APIs: issues tokens, says whom a token speaks for, and ends tokens.
+#[derive(Debug, Parser)]
+#[command(
+    name = "doorward",
+    version,
+    after_help = "To try it:        doorward serve --demo\n\
+                  To start for real: doorward init --organisation ACME --username admin\n\
+                  \x20                  doorward serve"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the server until it is told to stop (SIGTERM or Ctrl-C)
+    Serve(Serve),
+    /// Make the data folder with the first organisation, one unit and one administrator
+    Init(Init),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script for a shell, to be sourced by it
+    Completions {
+        /// The shell to complete in
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "SIGHUP makes the server read its TLS certificate and key again.\n\
+                        `doorward config show` lists every key that --set takes.")]
+pub(crate) struct Serve {
+    /// Serve the examples of CRM.COM's documentation: an organisation, a unit, a user and a Web API key with well-known
+    /// secrets, in a data folder of their own, on loopback addresses only
+    #[arg(long)]
+    pub(crate) demo: bool,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "The first organisation is the operator organisation: its administrators may manage every\n\
+                        organisation. Without --password-stdin a password is generated and printed once.\n\n\
+                        Example: doorward init --organisation ACME --username admin --password-stdin < password.txt"
+)]
+pub(crate) struct Init {
+    /// The code of the organisation, which its users log in on
+    #[arg(long, value_name = "CODE")]
+    pub(crate) organisation: String,
+    /// The username of the administrator
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: String,
+    /// The name of the first unit
+    #[arg(long, value_name = "NAME", default_value = "Main")]
+    pub(crate) unit: String,
+    /// Read the administrator's password from the first line of standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say whether the configuration is in order, and what is wrong if not
+    Check(ConfigFlags),
+    /// Print every key with its value and where the value comes from
+    Show(ConfigFlags),
+}
+
+/// Flags that set configuration keys; they win over the environment and `doorward.toml`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConfigFlags {
+    /// The configuration file [default: doorward.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data folder [key: data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The address that callers reach [key: listen.api]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_api: Option<String>,
+    /// The address for operators: health, metrics, API document [key: listen.admin]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_admin: Option<String>,
+    /// Set any key, such as --set tokens.password_idle=30m; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// A command line that clap lets pass and that cannot be carried out all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongUse(pub(crate) String);
+
+impl ConfigFlags {
+    /// Loads the configuration with these flags on top.
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        let mut flags = Vec::new();
+        for pair in &self.set {
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                WrongUse(format!(
+                    "'--set {pair}' has no '='; write --set KEY=VALUE, as in --set tokens.password_idle=30m"
+                ))
+            })?;
+            flags.push((format!("--set {key}"), key.to_owned(), value.to_owned()));
+        }
+        let named =
+            [("data", &self.data), ("listen.api", &self.listen_api), ("listen.admin", &self.listen_admin)];
+        for (key, value) in named {
+            if let Some(value) = value {
+                flags.push((format!("--{}", key.replace('.', "-")), key.to_owned(), value.clone()));
+            }
+        }
+        let sources = Sources { file: self.config.clone(), folder: PathBuf::new(), flags };
+        Ok(config::load(&sources, std::env::vars_os()).map_err(|error: ConfigError| error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,282 @@
+//! The configuration: which keys there are, where their values come from and what they become.
+//!
+//! The last layer that has a value wins: the defaults, `doorward.toml`, the environment, the flags. [`load`] is
+//! the only way to a [`Config`], so whoever holds one need not check it again. (`::config`, here and below, is the
+//! crate that reads TOML and puts values into typed fields.)
+
+mod error;
+mod keys;
+mod layers;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::config::Value;
+use doorward_domain::{
+    attempts::LockoutRules,
+    lifetimes::Lifetimes,
+    passwords::{Argon2Cost, HashingLimits},
+};
+use serde::{Deserialize, Deserializer, de};
+
+pub(crate) use error::ConfigError;
+use keys::KEYS;
+
+/// What the server is told, checked. The table in `keys` has the bounds of each field, and their reasons.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Folder of the database; a relative path counts from the working folder.
+    pub(crate) data: PathBuf,
+    pub(crate) listen: Listen,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) lockout: Lockout,
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+}
+
+/// The two listeners.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// Open to callers: the contract, verify, OAuth.
+    pub(crate) api: SocketAddr,
+    /// For operators alone: admin API, console, metrics, health.
+    pub(crate) admin: SocketAddr,
+    /// Without it the listeners speak plain HTTP.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// PEM files, read by whoever opens the listeners.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The server's certificate, then those up to a root.
+    pub(crate) certificate: PathBuf,
+    /// The private key of the certificate.
+    pub(crate) key: PathBuf,
+}
+
+/// How long tokens live.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tokens {
+    /// From the last use of a password login's token to its expiry; fits into 32 bits of milliseconds.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) password_idle: Duration,
+    /// From the issue of a password login's token to its expiry, however much it is used; never below the idle time.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) password_cap: Duration,
+    /// From the issue of an API key's token to its expiry.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) api_key_lifetime: Duration,
+    /// Longest time until a use is in the journal.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) touch_interval: Duration,
+}
+
+/// The cost of a password hash (Argon2id) and the threads that pay it.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Passwords {
+    /// Argon2's `m`.
+    pub(crate) memory_kib: u32,
+    /// Argon2's `t`.
+    pub(crate) iterations: u32,
+    /// Argon2's `p`.
+    pub(crate) parallelism: u32,
+    /// Size of the pool; 0 stands for one per core.
+    pub(crate) threads: usize,
+    /// Logins waiting for a thread before the next is turned away.
+    pub(crate) queue: usize,
+}
+
+/// When failed logins lock an account, and for how long.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lockout {
+    /// Failures within the window that lock.
+    pub(crate) failures: u32,
+    /// Time within which failures are counted together.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) window: Duration,
+    /// The first lock; each further one in a row is twice as long.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) lock: Duration,
+    /// Where the doubling ends; never below the first lock.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) longest_lock: Duration,
+}
+
+/// What is logged and how.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    /// The least severity that is logged.
+    pub(crate) level: LogLevel,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Severities, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What a request may take of the server.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Largest body that is read.
+    pub(crate) body_bytes: usize,
+    /// Time for the head of a request to arrive.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) header_timeout: Duration,
+    /// Time for the body of a request to arrive.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) body_timeout: Duration,
+}
+
+/// Where to look besides the environment.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// What `--config` names; it must exist.
+    pub(crate) file: Option<PathBuf>,
+    /// Where `doorward.toml` is looked for when no file is named.
+    pub(crate) folder: PathBuf,
+    /// Flags as given: the flag's text (`--listen-api`), its key (`listen.api`) and its value.
+    pub(crate) flags: Vec<(String, String, String)>,
+}
+
+/// A configuration and how it came about.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    /// Every key, in the order of the table.
+    pub(crate) settings: Vec<Setting>,
+    /// The file that was read, if any.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// A key as `doorward config show` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    /// As it was written, or `(not set)`.
+    pub(crate) value: String,
+    /// `default`, the file, the variable or the flag.
+    pub(crate) origin: String,
+}
+
+impl Setting {
+    fn new(key: &'static str, value: Option<&Value>) -> Self {
+        let shown = value.map_or("(not set)".to_owned(), |value| error::one_line(&value.to_string()));
+        let origin = value.and_then(Value::origin).unwrap_or(keys::DEFAULT_ORIGIN);
+        Self { key, value: shown, origin: origin.to_owned() }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` = {} ({})", self.key, self.value, self.origin)
+    }
+}
+
+/// Reads every layer, refuses what is unknown or wrong in any of them, and puts them together.
+///
+/// Reads one file and nothing else: the environment is what the caller passes.
+pub(crate) fn load(
+    sources: &Sources,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let mut variables = layers::own_variables(environment);
+    let (file, file_layer) = layers::read_file(sources, variables.remove(layers::FILE_VARIABLE))?;
+    let mut values: HashMap<&str, Value> = keys::defaults().collect();
+    values.extend(file_layer);
+    values.extend(layers::read_variables(variables)?);
+    values.extend(layers::read_flags(&sources.flags)?);
+
+    let setting = |key| Setting::new(key, values.get(key));
+    let [certificate, key] = ["listen.tls.certificate", "listen.tls.key"];
+    for (set, missing) in [(certificate, key), (key, certificate)] {
+        if values.contains_key(set) && !values.contains_key(missing) {
+            return Err(ConfigError::HalfTls { missing, set: setting(set).to_string() });
+        }
+    }
+    let config: Config = values
+        .iter()
+        .try_fold(::config::Config::builder(), |builder, (key, value)| {
+            builder.set_override(key, value.clone())
+        })
+        .and_then(|builder| builder.build()?.try_deserialize())
+        .expect("what passes the table of keys fits the typed fields");
+    let Config { tokens, lockout, .. } = &config;
+    for ((longer_key, longer), (shorter_key, shorter)) in [
+        (("tokens.password_cap", tokens.password_cap), ("tokens.password_idle", tokens.password_idle)),
+        (("lockout.longest_lock", lockout.longest_lock), ("lockout.lock", lockout.lock)),
+    ] {
+        if longer < shorter {
+            return Err(ConfigError::Order {
+                longer: setting(longer_key).to_string(),
+                shorter: setting(shorter_key).to_string(),
+            });
+        }
+    }
+    let settings = KEYS.iter().map(|key| setting(key.name)).collect();
+    Ok(Loaded { config, settings, file })
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    humantime::parse_duration(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+impl Passwords {
+    /// What a hash costs, as the rules have it.
+    pub(crate) fn cost(&self) -> Argon2Cost {
+        Argon2Cost { memory_kib: self.memory_kib, iterations: self.iterations, parallelism: self.parallelism }
+    }
+
+    /// How much hashing may go on, as the rules have it.
+    pub(crate) fn limits(&self) -> HashingLimits {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        HashingLimits { threads: if self.threads == 0 { cores } else { self.threads }, queue: self.queue }
+    }
+}
+
+impl Tokens {
+    /// The lifetimes, as the rules have them.
+    pub(crate) fn lifetimes(&self) -> Lifetimes {
+        let Self { password_idle, password_cap, api_key_lifetime, touch_interval } = *self;
+        Lifetimes { password_idle, password_cap, api_key_lifetime, touch_interval }
+    }
+}
+
+impl Lockout {
+    /// The limit on failed logins, as the rules have it.
+    pub(crate) fn rules(&self) -> LockoutRules {
+        let Self { failures, window, lock, longest_lock } = *self;
+        LockoutRules { failures, window, lock, longest_lock }
+    }
+}

@@ -1,0 +1,197 @@
+//! The one table of keys. Checking, typing errors, defaults, `doorward config show` and `docs/configuration.md`
+//! all read it, so a key is described here and, as a typed field, in [`super::Config`], and nowhere else.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use ::config::{Value, ValueKind};
+
+use self::Kind::{Address, Choice, Duration, Integer, Path};
+use super::error::ConfigError;
+
+/// A key of the configuration.
+pub(super) struct Key {
+    /// How the file and the flags spell it: `tokens.password_idle`.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// As text, in the form the environment would give it; without one the key starts unset.
+    pub(super) default: Option<&'static str>,
+    /// What the key sets, as a phrase that documentation and errors can hold.
+    pub(super) meaning: &'static str,
+}
+
+/// The values a key takes. As text (`Display`) it completes the sentence "it must be ...".
+pub(super) enum Kind {
+    Path,
+    Address,
+    /// A duration of whole milliseconds, neither zero nor longer than this.
+    Duration(&'static str),
+    /// From the first to the second, both included.
+    Integer(i64, i64),
+    Choice(&'static [&'static str]),
+}
+
+/// Where a value comes from that nobody has set.
+pub(super) const DEFAULT_ORIGIN: &str = "default";
+
+/// For what needs no bound but one that keeps sums of times far from overflow.
+const LONG: Kind = Duration("100 years");
+
+pub(super) const KEYS: &[Key] = &[
+    key("data", Path, "doorward-data", "folder of the database"),
+    key("listen.api", Address, "127.0.0.1:8080", "where the API answers"),
+    key("listen.admin", Address, "127.0.0.1:8081", "where the admin API, console, metrics and health answer"),
+    unset(
+        "listen.tls.certificate",
+        Path,
+        "PEM file with the certificate chain; together with `listen.tls.key` it turns TLS on",
+    ),
+    unset("listen.tls.key", Path, "PEM file with the private key of the certificate"),
+    key(
+        "tokens.password_idle",
+        Duration("49 days"),
+        "1h",
+        "how long the token of a password login lives after its last use",
+    ),
+    key(
+        "tokens.password_cap",
+        LONG,
+        "30d",
+        "how long the token of a password login lives at most, however much it is used; \
+         not less than `tokens.password_idle`",
+    ),
+    key("tokens.api_key_lifetime", LONG, "2h", "how long the token of an API key lives"),
+    key(
+        "tokens.touch_interval",
+        LONG,
+        "30s",
+        "how late the use of a token is stored at most; after a crash a token may die that much early",
+    ),
+    key(
+        "passwords.memory_kib",
+        Integer(19_456, 4_194_304),
+        "19456",
+        "memory of one Argon2id password hash in KiB; less than 19 MiB is unsafe and refused",
+    ),
+    key(
+        "passwords.iterations",
+        Integer(2, 1_000),
+        "2",
+        "passes of a password hash over its memory; fewer than 2 are unsafe and refused",
+    ),
+    key("passwords.parallelism", Integer(1, 16), "1", "lanes of a password hash"),
+    key("passwords.threads", Integer(0, 256), "0", "threads that hash passwords; 0 takes one per core"),
+    key(
+        "passwords.queue",
+        Integer(1, 100_000),
+        "64",
+        "logins that may wait for a hash; one more is answered 503",
+    ),
+    key(
+        "lockout.failures",
+        Integer(1, 100),
+        "10",
+        "failed logins within the window that lock an account; NIST SP 800-63B allows at most 100",
+    ),
+    key("lockout.window", LONG, "15m", "time within which failed logins are counted together"),
+    key("lockout.lock", LONG, "1m", "length of the first lock; it doubles with each further one in a row"),
+    key(
+        "lockout.longest_lock",
+        LONG,
+        "1h",
+        "length up to which the lock doubles; not less than `lockout.lock`",
+    ),
+    key("log.format", Choice(&["text", "json"]), "text", "form of the log lines"),
+    key(
+        "log.level",
+        Choice(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "least severity that is logged",
+    ),
+    key(
+        "limits.body_bytes",
+        Integer(1_024, 16_777_216),
+        "65536",
+        "size of the largest request body that is read",
+    ),
+    key(
+        "limits.header_timeout",
+        LONG,
+        "30s",
+        "time within which the head of a request must arrive, and for which a connection may be idle",
+    ),
+    key("limits.body_timeout", LONG, "10s", "time within which the body of a request must arrive"),
+];
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind, default: Some(default), meaning }
+}
+
+const fn unset(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
+    Key { name, kind, default: None, meaning }
+}
+
+/// The built-in values of the keys that have one.
+pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Value)> {
+    KEYS.iter().filter_map(|key| Some((key.name, key.default_value()?)))
+}
+
+impl Key {
+    /// The environment variable that sets the key: `DOORWARD_TOKENS__PASSWORD_IDLE`.
+    pub(super) fn variable(&self) -> String {
+        format!("DOORWARD_{}", self.name.to_uppercase().replace('.', "__"))
+    }
+
+    pub(super) fn default_value(&self) -> Option<Value> {
+        Some(self.read(DEFAULT_ORIGIN, self.default?))
+    }
+
+    /// The value behind a text, which only the key can tell: `8080` is a number for one and a path for another.
+    pub(super) fn read(&self, origin: &str, text: &str) -> Value {
+        let origin = Some(&origin.to_owned());
+        match (&self.kind, text.parse::<i64>()) {
+            (Integer(..), Ok(number)) => Value::new(origin, number),
+            _ => Value::new(origin, text),
+        }
+    }
+
+    /// Lets a value pass that the key takes.
+    pub(super) fn check(&'static self, value: Value) -> Result<(&'static str, Value), ConfigError> {
+        if self.kind.takes(&value.kind) {
+            Ok((self.name, value))
+        } else {
+            Err(ConfigError::value(self, &value))
+        }
+    }
+}
+
+impl Kind {
+    fn takes(&self, value: &ValueKind) -> bool {
+        match (self, value) {
+            (Path, ValueKind::String(text)) => !text.is_empty(),
+            (Address, ValueKind::String(text)) => text.parse::<SocketAddr>().is_ok(),
+            (Duration(longest), ValueKind::String(text)) => {
+                humantime::parse_duration(text).is_ok_and(|duration| {
+                    let longest =
+                        humantime::parse_duration(longest).expect("the table of keys holds valid durations");
+                    !duration.is_zero() && duration.subsec_nanos() % 1_000_000 == 0 && duration <= longest
+                })
+            }
+            (Integer(least, most), ValueKind::I64(number)) => (least..=most).contains(&number),
+            (Choice(names), ValueKind::String(text)) => names.contains(&text.as_str()),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path => write!(f, "a path"),
+            Address => write!(f, "an IP address with a port"),
+            Duration(longest) => write!(f, "a duration of whole milliseconds from 1ms to {longest}"),
+            Integer(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Choice(names) => write!(f, "one of {}", names.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `serve --demo`: the organisation, unit, user and Web API key of the examples in CRM.COM's documentation, with
+//! exactly those values, so that each example can be pasted and answers as documented.
+
+use std::{net::SocketAddr, path::Path};
+
+use anyhow::Context;
+use doorward_domain::{
+    clock::Clock,
+    credential::{Password, PlainKey},
+    directory::Change,
+    id::KeyId,
+    passwords::Argon2Cost,
+    random::Randomness,
+};
+use doorward_storage::{Kind, SqliteStore};
+
+use crate::init::{self, Founding};
+
+const ORGANISATION: &str = "CRMDEMO";
+const UNIT: &str = "EE63A82C4FEBE02FF34E90DD1EBA5ABE";
+const USERNAME: &str = "mpadministrator";
+const PASSWORD: &str = "1234";
+const KEY: &str = "EE73C0AE64524371B5DDEFF5F7BB2192";
+
+/// Makes the data folder of the demo.
+pub(crate) fn create(
+    folder: &Path,
+    cost: Argon2Cost,
+    clock: &Clock,
+    random: &dyn Randomness,
+) -> anyhow::Result<SqliteStore> {
+    let mut store = SqliteStore::create(folder, Kind::Demo)?;
+    let founding = Founding {
+        organisation: ORGANISATION,
+        is_operator: false,
+        unit_id: Some(UNIT.parse().context("the demo's unit")?),
+        unit: "Marketplace",
+        username: USERNAME,
+        password: Password::parse(PASSWORD).context("the demo's password")?,
+    };
+    let founded = init::found(&founding, cost, clock, random)?;
+    let key = Change::CreateKey {
+        id: KeyId::generate(clock.now(), random)?,
+        organisation: founded.organisation,
+        user: founded.user,
+        name: "Example of the reference".into(),
+        digest: PlainKey::parse(KEY).context("the demo's key")?.digest(),
+        expires_at: None,
+    };
+    init::store_changes(&mut store, founded.changes.into_iter().chain([key]), clock)?;
+    Ok(store)
+}
+
+/// What the demo tells whoever started it.
+pub(crate) fn greeting(folder: &Path, api: SocketAddr, admin: SocketAddr) -> String {
+    let (port, admin_port, folder) = (api.port(), admin.port(), folder.display());
+    format!(
+        r#"
+Doorward is running its demo. These values are public, so it listens on this machine only.
+
+  organisation  {ORGANISATION}
+  unit          {UNIT}
+  user          {USERNAME}, password {PASSWORD}
+  Web API key   {KEY}
+  data folder   {folder}
+
+Paste into another terminal:
+
+  # log in with a password, and keep the token
+  TOKEN=$(curl -s localhost:{port}/authentication/token -d '{{"username":"{USERNAME}","password":"{PASSWORD}","organisation":"{ORGANISATION}","unit":"{UNIT}"}}' | grep -o '[0-9A-F]\{{32\}}'); echo $TOKEN
+
+  # log in with a Web API key
+  curl -s -X POST localhost:{port}/authentication/web_api_key/token -u {KEY}:
+
+  # use the token, as a reverse proxy does
+  curl -si localhost:{port}/verify -H "Authorization: Bearer $TOKEN"
+
+  # release it; from then on nothing accepts it
+  curl -s localhost:{port}/authentication/token/release -d "{{\"token\":\"$TOKEN\"}}"
+
+API document: http://localhost:{admin_port}/docs   metrics: http://localhost:{admin_port}/metrics   Ctrl-C stops.
+"#
+    )
+}

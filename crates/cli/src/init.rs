@@ -1,0 +1,145 @@
+//! `doorward init`: a data folder with the first organisation, one unit and one administrator.
+
+use std::io::BufRead;
+
+use anyhow::{Context, bail};
+use doorward_domain::{
+    audit::{AuditRecord, Event, Origin, Reason},
+    clock::Clock,
+    credential::Password,
+    directory::{Change, Role},
+    id::{OrganisationId, UnitId, UserId},
+    journal::{Entry, Outcome},
+    name::CanonicalName,
+    passwords::Argon2Cost,
+    random::Randomness,
+};
+use doorward_storage::{Kind, SqliteStore};
+
+use crate::{
+    args::{Init, WrongUse},
+    system::{SystemRandomness, SystemTime},
+};
+
+/// The fewest characters of a password that is the only factor (NIST SP 800-63B-4, 3.1.1.2).
+const SHORTEST_PASSWORD: usize = 15;
+
+pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
+    let config = args.flags.load()?.config;
+    let (clock, random) = (Clock::new(SystemTime), SystemRandomness);
+    let password = if args.password_stdin { read_password()? } else { Password::generate(&random)? };
+    let founding = Founding {
+        organisation: args.organisation.trim(),
+        is_operator: true,
+        unit_id: None,
+        unit: args.unit.trim(),
+        username: args.username.trim(),
+        password: password.clone(),
+    };
+    let founded = found(&founding, config.passwords.cost(), &clock, &random)?;
+    let mut store = SqliteStore::create(&config.data, Kind::Real)?;
+    store_changes(&mut store, founded.changes, &clock)?;
+
+    println!("organisation  {} ({}), the operator organisation", founding.organisation, founded.organisation);
+    println!("unit          {} ({})", founding.unit, founded.unit);
+    println!("administrator {} ({})", founding.username, founded.user);
+    if !args.password_stdin {
+        println!("password      {}   (shown this once; keep it safe)", password.expose());
+    }
+    println!("data folder   {}", config.data.display());
+    println!("Next: doorward serve");
+    Ok(())
+}
+
+fn read_password() -> anyhow::Result<Password> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("the password cannot be read from standard input")?;
+    let text = line.trim_end_matches(['\r', '\n']);
+    let length = text.chars().count();
+    if length < SHORTEST_PASSWORD {
+        bail!(WrongUse(format!(
+            "the password on standard input has {length} characters; an administrator's needs at least {SHORTEST_PASSWORD}"
+        )));
+    }
+    let too_long =
+        || WrongUse(format!("the password on standard input is longer than {} bytes", Password::MAX_BYTES));
+    Ok(Password::parse(text).ok_or_else(too_long)?)
+}
+
+/// The first organisation with its first unit and user.
+pub(crate) struct Founding<'a> {
+    pub(crate) organisation: &'a str,
+    pub(crate) is_operator: bool,
+    pub(crate) unit_id: Option<UnitId>,
+    pub(crate) unit: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) password: Password,
+}
+
+/// What is to be stored for a [`Founding`].
+pub(crate) struct Founded {
+    pub(crate) organisation: OrganisationId,
+    pub(crate) unit: UnitId,
+    pub(crate) user: UserId,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// Works out the changes that found an organisation.
+pub(crate) fn found(
+    founding: &Founding<'_>,
+    cost: Argon2Cost,
+    clock: &Clock,
+    random: &dyn Randomness,
+) -> anyhow::Result<Founded> {
+    let canonical = |what: &str, name: &str| {
+        CanonicalName::new(name)
+            .map_err(|error| WrongUse(format!("the {what} {name:?} {error}; choose another")))
+    };
+    let now = clock.now();
+    let organisation = OrganisationId::generate(now, random)?;
+    let unit = founding.unit_id.map_or_else(|| UnitId::generate(now, random), Ok)?;
+    let user = UserId::generate(now, random)?;
+    let changes = vec![
+        Change::CreateOrganisation {
+            id: organisation,
+            code: founding.organisation.to_owned(),
+            canonical: canonical("organisation", founding.organisation)?,
+            is_operator: founding.is_operator,
+        },
+        Change::CreateUnit {
+            id: unit,
+            organisation,
+            name: founding.unit.to_owned(),
+            canonical: canonical("unit", founding.unit)?,
+        },
+        Change::CreateUser {
+            id: user,
+            organisation,
+            username: founding.username.to_owned(),
+            canonical: canonical("username", founding.username)?,
+            role: Role::Administrator,
+            units: vec![unit],
+            password_hash: cost.hash(&founding.password, random)?,
+        },
+    ];
+    Ok(Founded { organisation, unit, user, changes })
+}
+
+/// Stores changes as the operator's own, all or nothing.
+pub(crate) fn store_changes(
+    store: &mut SqliteStore,
+    changes: impl IntoIterator<Item = Change>,
+    clock: &Clock,
+) -> anyhow::Result<()> {
+    let audit = AuditRecord::new(clock.now(), Event::Created, Reason::Ok, &Origin::default());
+    let entries: Vec<_> =
+        changes.into_iter().map(|change| Entry::Change { change, audit: audit.clone() }).collect();
+    let outcomes = store.apply(&entries)?;
+    if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Committed(_))) {
+        bail!("the data folder holds something already; choose another with --data");
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! Logs, on standard error, as text or as a JSON object a line.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// Starts logging: Doorward at the configured level, what it is built from at warnings.
+pub(crate) fn start(log: &Log) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let filter = Targets::new().with_default(LevelFilter::WARN.min(level)).with_target("doorward", level);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Text => Box::new(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true)),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+}

@@ -1,0 +1,255 @@
+//! `doorward serve`: start in the order in which each step needs the one before it, run, and stop in reverse.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use doorward_domain::{
+    attempts::Attempts,
+    clock::Clock,
+    doorkeeper::{Doorkeeper, Parts},
+    journal::{Journal, JournalThread},
+    passwords::Passwords,
+    random::Randomness,
+    session_table::SessionTable,
+};
+use doorward_http::{
+    Limits, Readiness, State,
+    listener::{self, Bounds},
+    metrics::Metrics,
+    router,
+};
+use doorward_storage::{Kind, OpenError, SqliteStore};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    args::{Serve, WrongUse},
+    config::{Config, Loaded, Tls},
+    demo, housekeeping, logging,
+    system::{SystemRandomness, SystemTime, lower_priority},
+};
+
+/// Where the demo keeps its data unless it is told otherwise.
+const DEMO_FOLDER: &str = "doorward-demo-data";
+/// How long requests in progress may take to finish when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Threads that read the directory.
+const READERS: usize = 2;
+
+pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
+    let Loaded { config, settings, .. } = args.flags.load()?;
+    logging::start(&config.log);
+    // Two providers compiled in would make rustls guess; there is one, and it is named.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let is_default = settings.iter().any(|setting| setting.key == "data" && setting.origin == "default");
+    let folder = if args.demo && is_default { PathBuf::from(DEMO_FOLDER) } else { config.data.clone() };
+    if args.demo {
+        for (key, address) in [("listen.api", config.listen.api), ("listen.admin", config.listen.admin)] {
+            if !address.ip().is_loopback() {
+                bail!(WrongUse(format!(
+                    "the demo's secrets are public, so it listens on loopback only, and '{key}' is {address}; \
+                     use 127.0.0.1, or run without --demo"
+                )));
+            }
+        }
+    }
+    // Before the data is read, which may take a while: a port in use should be said at once.
+    let api = bind("listen.api", config.listen.api)?;
+    let admin = bind("listen.admin", config.listen.admin)?;
+    let clock = Clock::new(SystemTime);
+    let store = open(args.demo, &folder, &config, &clock)?;
+    let runtime = tokio::runtime::Runtime::new().context("the threads of the server cannot be started")?;
+    runtime.block_on(serve(args.demo, &folder, &config, store, clock, api, admin))
+}
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}; stop what uses it, or set '{key}' to another address")
+    })
+}
+
+fn open(is_demo: bool, folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<SqliteStore> {
+    let store = match SqliteStore::open(folder) {
+        Err(OpenError::DatabaseMissing { .. } | OpenError::FolderMissing { .. }) if is_demo => {
+            demo::create(folder, config.passwords.cost(), clock, &SystemRandomness)?
+        }
+        opened => opened?,
+    };
+    match (store.kind(), is_demo) {
+        (Kind::Demo, true) | (Kind::Real, false) => Ok(store),
+        (Kind::Real, true) => {
+            bail!("{} holds real data, not the demo's; name another folder with --data", folder.display())
+        }
+        (Kind::Demo, false) => bail!(
+            "{} holds the demo's data, whose secrets are public; serve it with --demo, or make a new folder with \
+             'doorward init'",
+            folder.display()
+        ),
+    }
+}
+
+/// Fills the session table and puts the doorkeeper together.
+fn wire(
+    config: &Config,
+    store: SqliteStore,
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Doorkeeper, JournalThread)> {
+    if let Some(latest) = store.latest() {
+        let behind = clock.not_before(latest);
+        if behind > Duration::from_secs(1) {
+            tracing::warn!(
+                behind = %humantime::format_duration(behind),
+                "this machine's clock is behind the time of the last record; time goes on from that record, so that \
+                 no token lives longer. Check the clock"
+            );
+        }
+    }
+    let table = Arc::new(SessionTable::default());
+    let sessions = store.load(&table, clock.now(), &mut |done, total| {
+        tracing::info!(done, total, "reading sessions");
+    })?;
+    tracing::info!(sessions, "sessions read");
+    let (ledger, directory) = store.start(metrics.clone(), READERS)?;
+    let (journal, journal_thread) = Journal::start(ledger, table.clone(), |problem| {
+        // Whether the last commit is on disk is not known, so nothing more may be answered.
+        tracing::error!("{problem}");
+        eprintln!("doorward: {problem}");
+        std::process::exit(1);
+    });
+    let passwords = Passwords::start(
+        config.passwords.limits(),
+        config.passwords.cost(),
+        &SystemRandomness,
+        clock.clone(),
+        metrics.clone(),
+        lower_priority,
+    )?;
+    let doorkeeper = Doorkeeper::new(Parts {
+        clock,
+        random: Box::new(SystemRandomness),
+        table,
+        journal,
+        directory: Arc::new(directory),
+        passwords,
+        attempts: Attempts::new(config.lockout.rules(), config.passwords.queue),
+        lifetimes: config.tokens.lifetimes(),
+        observer: metrics.clone(),
+    });
+    Ok((doorkeeper, journal_thread))
+}
+
+async fn serve(
+    is_demo: bool,
+    folder: &Path,
+    config: &Config,
+    store: SqliteStore,
+    clock: Clock,
+    api: TcpListener,
+    admin: TcpListener,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("signals cannot be received")?;
+    let tls = match &config.listen.tls {
+        Some(files) => Some(read_tls(files).await?),
+        None => None,
+    };
+    let metrics = Arc::new(Metrics::default());
+    let (doorkeeper, journal_thread) = wire(config, store, clock, &metrics)?;
+    let doorkeeper = Arc::new(doorkeeper);
+    let housekeeping = housekeeping::start(&doorkeeper);
+    let limits = Limits { body_bytes: config.limits.body_bytes, body_timeout: config.limits.body_timeout };
+    let readiness = Readiness::default();
+    let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, readiness: readiness.clone() };
+
+    let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
+    let bounds = Bounds {
+        header_timeout: config.limits.header_timeout,
+        first_request_timeout: config.limits.header_timeout + config.limits.body_timeout,
+    };
+    let seed = u32::from_ne_bytes((&SystemRandomness as &dyn Randomness).bytes()?);
+    let (api_handle, admin_handle) = (Handle::new(), Handle::new());
+    let api_service = router::api_service(state.clone(), seed);
+    // Loopback needs no encryption, and health checks there none of the trouble.
+    let admin_tls = tls.clone().filter(|_| !admin_address.ip().is_loopback());
+    let api_server = tokio::spawn(listener::serve(api, api_service, tls.clone(), bounds, api_handle.clone()));
+    let admin_server =
+        tokio::spawn(listener::serve(admin, router::admin(state), admin_tls, bounds, admin_handle.clone()));
+    readiness.set(true);
+    tracing::info!(api = %api_address, admin = %admin_address, "listening");
+    if is_demo {
+        println!("{}", demo::greeting(folder, api_address, admin_address));
+    }
+
+    while signals.next().await == Told::ReadTlsAgain {
+        match (&config.listen.tls, &tls) {
+            (Some(files), Some(current)) => {
+                match current.reload_from_pem_file(&files.certificate, &files.key).await {
+                    Ok(()) => tracing::info!("TLS certificate and key read again"),
+                    Err(error) => {
+                        tracing::error!(%error, "TLS certificate and key cannot be read; the old ones stay in use")
+                    }
+                }
+            }
+            _ => tracing::info!("SIGHUP: there is no TLS certificate to read again"),
+        }
+    }
+
+    tracing::info!("stopping: requests in progress are finished");
+    readiness.set(false);
+    api_handle.graceful_shutdown(Some(STOP_TIMEOUT));
+    api_server.await??;
+    admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
+    admin_server.await??;
+    housekeeping.stop().await;
+    let uses = doorkeeper.flush_uses(true).await.context("the last uses of tokens could not be written")?;
+    drop(doorkeeper);
+    tokio::task::spawn_blocking(|| journal_thread.stop()).await?;
+    tracing::info!(uses, "stopped");
+    Ok(())
+}
+
+async fn read_tls(files: &Tls) -> anyhow::Result<RustlsConfig> {
+    RustlsConfig::from_pem_file(&files.certificate, &files.key).await.with_context(|| {
+        format!(
+            "the TLS certificate {} with the key {} cannot be used; both must be readable PEM files that belong together",
+            files.certificate.display(),
+            files.key.display()
+        )
+    })
+}
+
+/// What a signal tells the server.
+#[derive(PartialEq)]
+enum Told {
+    Stop,
+    ReadTlsAgain,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::ReadTlsAgain,
+        }
+    }
+}
