@@ -1,0 +1,25 @@
+//! Black-box tests: a whole server over HTTP, in this process or as the real binary. The modules follow the URLs;
+//! a test that proves a row of the security requirements is named after it.
+
+mod binary;
+mod errors;
+mod faults;
+mod golden;
+mod http;
+mod kill;
+mod lifetimes;
+mod lockout;
+mod oauth;
+mod operations;
+mod program;
+mod release;
+mod secrets;
+mod token;
+mod verify;
+mod web_api_key;
+
+/// Says that a test needs a program that is not there: the test counts as ignored, and under `CI=true` it fails.
+fn missing(program: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{program} is missing");
+    eprintln!("ignored: {program} is missing");
+}

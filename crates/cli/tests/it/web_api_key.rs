@@ -1,0 +1,83 @@
+//! `authentication/web_api_key/token`.
+
+use doorward_domain::clock::TimeSource;
+use doorward_domain::{
+    credential::PlainKey,
+    directory::{Change, Status},
+    id::KeyId,
+    session::Scope,
+};
+use doorward_testkit::{Answer, SystemRandomness, TestServer};
+use serde_json::json;
+
+const PATH: &str = "/authentication/web_api_key/token";
+
+#[tokio::test]
+async fn bodies_may_be_absent_empty_or_name_a_unit() {
+    let server = TestServer::start().await;
+    let request = || server.request("POST", PATH).basic_auth(&server.demo.key, Some(""));
+    for request in [
+        request(),
+        request().body(""),
+        request().body(" {} ").header("Content-Type", "text/plain"),
+        request().json(&json!({"unit": ""})),
+        request().json(&json!({"unit": server.demo.other_unit.to_string()})),
+        // Without base64 padding, as some old clients send it, and in another case.
+        server
+            .request("POST", "/Authentication/web_api_key/token/")
+            .header("authorization", "BASIC RUU3M0MwQUU2NDUyNDM3MUI1RERFRkY1RjdCQjIxOTI6"),
+    ] {
+        assert!(server.is_in_force(&Answer::of(request).await.token()).await);
+    }
+    let foreign = request().json(&json!({"unit": server.other.unit.to_string()}));
+    assert_eq!(Answer::of(foreign).await.code(), "INVALID_UNIT");
+}
+
+#[tokio::test]
+async fn keys_that_are_not_in_use_are_refused_alike() {
+    let server = TestServer::start().await;
+    let log_in = async |key: &str| Answer::of(server.request("POST", PATH).basic_auth(key, Some(""))).await;
+    let expiring = "KEY-BROUGHT-IN-FROM-ELSEWHERE";
+    let expires_at = server.clock.wall().plus(std::time::Duration::from_secs(60));
+    server
+        .change(Change::CreateKey {
+            id: KeyId::generate(server.clock.wall(), &SystemRandomness).unwrap(),
+            organisation: server.demo.id,
+            user: server.demo.user,
+            name: "Expiring".into(),
+            digest: PlainKey::parse(expiring).unwrap().digest(),
+            expires_at: Some(expires_at),
+        })
+        .await;
+    let token = log_in(expiring).await.token();
+    server.clock.advance(std::time::Duration::from_secs(60));
+    let refused = log_in("0123456789ABCDEF0123456789ABCDEF").await;
+    assert_eq!((refused.status, refused.code().as_str()), (401, "INVALID_CREDENTIALS"));
+    assert_eq!(log_in(expiring).await.text, refused.text);
+    assert!(server.is_in_force(&token).await, "a token lives its two hours");
+    assert_eq!(log_in(&server.demo.key.to_lowercase()).await.text, refused.text);
+    for scope in [
+        Scope::Key(server.demo.user, server.demo.key_id),
+        Scope::User(server.demo.user),
+        Scope::Organisation(server.demo.id),
+    ] {
+        let set = |status| Change::SetStatus { organisation: server.demo.id, scope, status };
+        server.change(set(Status::Disabled)).await;
+        assert_eq!(log_in(&server.demo.key).await.text, refused.text, "{scope:?}");
+        server.change(set(Status::Active)).await;
+        log_in(&server.demo.key).await.token();
+    }
+    let reasons: Vec<_> =
+        server.audit().await.into_iter().map(|row| row.reason).filter(|reason| reason != "ok").collect();
+    assert_eq!(
+        reasons,
+        [
+            "unknown_key",
+            "key_expired",
+            "unknown_key",
+            "key_disabled",
+            "user_disabled",
+            "organisation_suspended"
+        ]
+    );
+}

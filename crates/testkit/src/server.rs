@@ -1,0 +1,329 @@
+//! A whole server in the test's own process: real sockets, a real database, a clock that the test moves.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use axum_server::Handle;
+use doorward_domain::{
+    attempts::{Attempts, LockoutRules},
+    clock::{Clock, TimeSource},
+    directory::Change,
+    doorkeeper::{Doorkeeper, Parts},
+    journal::{Journal, JournalThread, Outcome},
+    lifetimes::Lifetimes,
+    passwords::{Argon2Cost, HashingLimits, Passwords},
+    session_table::SessionTable,
+};
+use doorward_http::{
+    Limits, Readiness, State,
+    listener::{self, Bounds},
+    metrics::Metrics,
+    router,
+};
+use doorward_storage::{AuditRow, Kind, SqliteDirectory, SqliteStore};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::{
+    SystemRandomness, TestClock,
+    world::{Organisation, audit},
+};
+
+/// How a test's server differs from the product's defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Lifetimes of tokens.
+    pub lifetimes: Lifetimes,
+    /// When accounts are locked.
+    pub lockout: LockoutRules,
+    /// How much hashing may go on.
+    pub hashing: HashingLimits,
+    /// What a hash costs: next to nothing, for tests.
+    pub cost: Argon2Cost,
+    /// Bounds of a body.
+    pub limits: Limits,
+    /// Bounds of a connection.
+    pub bounds: Bounds,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lifetimes: Lifetimes::default(),
+            lockout: LockoutRules::default(),
+            hashing: HashingLimits { threads: 2, queue: 64 },
+            cost: Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 },
+            limits: Limits::default(),
+            bounds: Bounds {
+                header_timeout: Duration::from_secs(30),
+                first_request_timeout: Duration::from_secs(40),
+            },
+        }
+    }
+}
+
+/// The server.
+pub struct TestServer {
+    /// The address of the contract.
+    pub api: SocketAddr,
+    /// The address of health and metrics.
+    pub admin: SocketAddr,
+    /// The machine's clock.
+    pub clock: TestClock,
+    /// The organisation of the reference's examples.
+    pub demo: Organisation,
+    /// Another organisation.
+    pub other: Organisation,
+    /// The operator organisation.
+    pub operator: Organisation,
+    doorkeeper: Arc<Doorkeeper>,
+    directory: Arc<SqliteDirectory>,
+    journal: Option<JournalThread>,
+    handles: [Handle<SocketAddr>; 2],
+    servers: Vec<JoinHandle<std::io::Result<()>>>,
+    folder: TempDir,
+    options: Options,
+    client: reqwest::Client,
+}
+
+impl TestServer {
+    /// Starts a server with three organisations and the product's defaults.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts a server with three organisations.
+    pub async fn with(options: Options) -> Self {
+        let clock = TestClock::default();
+        let now = clock.wall();
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = SqliteStore::create(folder.path(), Kind::Real).expect("a database");
+        let demo = Organisation::demo(now);
+        let (other, operator) = (Organisation::new("OTHER", now), Organisation::new("OPERATOR", now));
+        for (organisation, is_operator) in [(&demo, false), (&other, false), (&operator, true)] {
+            let outcomes =
+                store.apply(&organisation.entries(is_operator, options.cost, now)).expect("a commit");
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed(_))), "{outcomes:?}");
+        }
+        Self::run(store, folder, clock, options, [demo, other, operator]).await
+    }
+
+    async fn run(
+        store: SqliteStore,
+        folder: TempDir,
+        test_clock: TestClock,
+        options: Options,
+        [demo, other, operator]: [Organisation; 3],
+    ) -> Self {
+        let clock = Clock::new(test_clock.clone());
+        if let Some(latest) = store.latest() {
+            clock.not_before(latest);
+        }
+        let table = Arc::new(SessionTable::default());
+        store.load(&table, clock.now(), &mut |_, _| ()).expect("sessions");
+        let metrics = Arc::new(Metrics::default());
+        let (ledger, directory) = store.start(metrics.clone(), 2).expect("readers");
+        let directory = Arc::new(directory);
+        let (journal, journal_thread) = Journal::start(ledger, table.clone(), |problem| panic!("{problem}"));
+        let random = SystemRandomness;
+        let passwords =
+            Passwords::start(options.hashing, options.cost, &random, clock.clone(), metrics.clone(), || ());
+        let doorkeeper = Arc::new(Doorkeeper::new(Parts {
+            clock,
+            random: Box::new(random),
+            table,
+            journal,
+            directory: directory.clone(),
+            passwords: passwords.expect("hashing threads"),
+            attempts: Attempts::new(options.lockout, options.hashing.queue),
+            lifetimes: options.lifetimes,
+            observer: metrics.clone(),
+        }));
+        let readiness = Readiness::default();
+        readiness.set(true);
+        let state = State { doorkeeper: doorkeeper.clone(), metrics, limits: options.limits, readiness };
+        let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (api, admin) = (bind(), bind());
+        let address = |listener: &std::net::TcpListener| listener.local_addr().expect("an address");
+        let (api_address, admin_address) = (address(&api), address(&admin));
+        let handles = [Handle::new(), Handle::new()];
+        let api_service = router::api_service(state.clone(), 0xD00D);
+        let servers = vec![
+            tokio::spawn(listener::serve(api, api_service, None, options.bounds, handles[0].clone())),
+            tokio::spawn(listener::serve(
+                admin,
+                router::admin(state),
+                None,
+                options.bounds,
+                handles[1].clone(),
+            )),
+        ];
+        Self {
+            api: api_address,
+            admin: admin_address,
+            clock: test_clock,
+            demo,
+            other,
+            operator,
+            doorkeeper,
+            directory,
+            journal: Some(journal_thread),
+            handles,
+            servers,
+            folder,
+            options,
+            client: reqwest::Client::builder().pool_max_idle_per_host(64).build().expect("a client"),
+        }
+    }
+
+    /// Stops without writing what was not yet written, as a crash would, and starts again on the same data.
+    pub async fn crash_and_restart(mut self) -> Self {
+        for handle in &self.handles {
+            handle.shutdown();
+        }
+        for server in self.servers.drain(..) {
+            server.await.expect("no panic").expect("a stop");
+        }
+        let journal = self.journal.take().expect("it runs");
+        let Self { folder, clock, options, demo, other, operator, doorkeeper, directory, .. } = self;
+        drop((doorkeeper, directory));
+        tokio::task::spawn_blocking(|| journal.stop()).await.expect("no panic");
+        let store = SqliteStore::open(folder.path()).expect("the database");
+        Self::run(store, folder, clock, options, [demo, other, operator]).await
+    }
+
+    /// Writes the uses that are due, or all.
+    pub async fn flush(&self, all: bool) -> usize {
+        self.doorkeeper.flush_uses(all).await.expect("a commit")
+    }
+
+    /// Frees what has ended.
+    pub async fn sweep(&self) -> usize {
+        self.doorkeeper.sweep().await.expect("a commit")
+    }
+
+    /// Changes the directory as an administrator does.
+    pub async fn change(&self, change: Change) {
+        let outcome = self.doorkeeper.change(change, audit(self.clock.wall())).await.expect("a commit");
+        assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+    }
+
+    /// Lifts the lock of an organisation's user.
+    pub fn unlock(&self, organisation: &Organisation) {
+        self.doorkeeper.unlock(organisation.user);
+    }
+
+    /// What a hash costs on this server.
+    pub fn cost(&self) -> Argon2Cost {
+        self.options.cost
+    }
+
+    /// The folder of the database.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The newest audit records, newest last.
+    pub async fn audit(&self) -> Vec<AuditRow> {
+        self.directory.list_audit(1000).await.expect("records")
+    }
+
+    /// A request to the API listener.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.client.request(method, format!("http://{}{path}", self.api))
+    }
+
+    /// Posts JSON.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        Answer::of(self.request("POST", path).json(&body)).await
+    }
+
+    /// Reads a path of the admin listener.
+    pub async fn admin(&self, path: &str) -> Answer {
+        Answer::of(self.client.get(format!("http://{}{path}", self.admin))).await
+    }
+
+    /// The value of a metric's line that begins with `name`; zero if there is none.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.admin("/metrics").await.text;
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Tries to log the user of an organisation in with a password.
+    pub async fn try_password(&self, organisation: &Organisation, password: &str) -> Answer {
+        let Organisation { code, username, .. } = organisation;
+        let body = json!({"username": username, "password": password, "organisation": code});
+        self.post("/authentication/token", body).await
+    }
+
+    /// Logs the user of an organisation in and returns the token.
+    pub async fn log_in(&self, organisation: &Organisation) -> String {
+        self.try_password(organisation, &organisation.password).await.token()
+    }
+
+    /// Logs in with the Web API key of an organisation.
+    pub async fn log_in_with_key(&self, organisation: &Organisation) -> String {
+        let request = self.request("POST", "/authentication/web_api_key/token");
+        Answer::of(request.basic_auth(&organisation.key, Some(""))).await.token()
+    }
+
+    /// Asks `/verify` about a token; this is a use.
+    pub async fn verify(&self, token: &str) -> Answer {
+        Answer::of(self.request("GET", "/verify").bearer_auth(token)).await
+    }
+
+    /// Whether a token is in force; this is not a use.
+    pub async fn is_in_force(&self, token: &str) -> bool {
+        let answer = Answer::of(self.request("GET", "/authentication/token").bearer_auth(token)).await;
+        assert!(matches!(answer.status, 200 | 401), "{answer:?}");
+        answer.status == 200
+    }
+
+    /// Releases a token.
+    pub async fn release(&self, token: &str) -> Answer {
+        self.post("/authentication/token/release", json!({"token": token})).await
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// The body.
+    pub text: String,
+}
+
+impl Answer {
+    /// Sends a request and reads the answer.
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.expect("a body") }
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The code of the envelope.
+    pub fn code(&self) -> String {
+        self.json()["status"]["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// The token of a login that must have succeeded.
+    pub fn token(&self) -> String {
+        let token = self.json()["data"]["token"].as_str().map(str::to_owned);
+        token.unwrap_or_else(|| panic!("no token: {self:?}"))
+    }
+
+    /// A header as text; empty if it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+}
