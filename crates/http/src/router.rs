@@ -49,12 +49,14 @@ fn documented() -> OpenApiRouter<State> {
 
 /// The admin listener: health, metrics and the API document.
 pub fn admin(state: State) -> Router {
+    // The paths that the page shows are on the other listener, which a page of this one may not call.
+    let shown = utoipa_swagger_ui::Config::default().supported_submit_methods([] as [&str; 0]);
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .with_state(state)
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", openapi()))
+        .merge(SwaggerUi::new("/docs").config(shown).url("/openapi.json", openapi()))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
 }

@@ -20,6 +20,7 @@ use crate::{
 /// inactive token is `{"active":false}`.
 #[utoipa::path(
     post,
+    operation_id = "introspect_token",
     path = "/oauth2/introspect",
     tag = "oauth2",
     security(("web_api_key" = []), ("token" = [])),

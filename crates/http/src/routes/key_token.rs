@@ -20,6 +20,7 @@ use crate::{
 /// HTTP Basic; the password is left empty.
 #[utoipa::path(
     post,
+    operation_id = "log_in_with_web_api_key",
     path = "/authentication/web_api_key/token",
     tag = "authentication",
     security(("web_api_key" = [])),

@@ -21,6 +21,7 @@ use crate::{
 /// a token that is unknown, has expired or was released before answers the same, so that a retry is safe.
 #[utoipa::path(
     post,
+    operation_id = "release_token",
     path = "/authentication/token/release",
     tag = "authentication",
     request_body = ReleaseBody,

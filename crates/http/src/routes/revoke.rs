@@ -31,6 +31,7 @@ use crate::{
 /// organisation that the caller may not see is answered in the same way.
 #[utoipa::path(
     post,
+    operation_id = "revoke_token",
     path = "/oauth2/revoke",
     tag = "oauth2",
     security(("web_api_key" = []), ("token" = [])),

@@ -22,6 +22,7 @@ use crate::{
 /// The token expires after one hour of idle time (i.e. one hour of not using the token).
 #[utoipa::path(
     post,
+    operation_id = "log_in_with_password",
     path = "/authentication/token",
     tag = "authentication",
     request_body = PasswordLoginBody,
@@ -60,6 +61,7 @@ pub async fn issue(
 /// may be sent as `Authorization: Bearer`, in the query or in the body.
 #[utoipa::path(
     get,
+    operation_id = "look_at_token",
     path = "/authentication/token",
     tag = "authentication",
     security(("token" = [])),

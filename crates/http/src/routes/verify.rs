@@ -23,6 +23,7 @@ use crate::{error::ApiError, problem::Problem, state::State, token_source::Prese
 /// token's idle time. Names in headers are percent-encoded where they are not plain ASCII.
 #[utoipa::path(
     get,
+    operation_id = "verify_token",
     path = "/verify",
     tag = "verification",
     security(("token" = [])),
