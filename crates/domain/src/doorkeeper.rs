@@ -4,8 +4,9 @@
 //! is a look into the session table and nothing else.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -15,7 +16,7 @@ use crate::{
     attempts::{Attempts, Barred},
     audit::{AuditRecord, Event, Origin, Reason},
     clock::{Clock, Timestamp},
-    credential::{Password, PlainKey, PlainToken},
+    credential::{KeyDigest, Password, PlainKey, PlainToken},
     directory::{Account, Change, Directory, KeyRecord, NameLookup, Status, UnitRecord},
     id::{OrganisationId, UnitId, UserId},
     journal::{Entry, Journal, Outcome, Seen, StoreError},
@@ -97,6 +98,31 @@ impl From<&Identity> for Caller {
     }
 }
 
+/// The callers who lately proved themselves with a Web API key: as many as there are keys in use, at most.
+#[derive(Default)]
+struct Callers(RwLock<HashMap<KeyDigest, KnownCaller>>);
+
+struct KnownCaller {
+    caller: Caller,
+    key_expires_at: Option<Timestamp>,
+    /// The number of changes of the directory before it was read.
+    changes: u64,
+}
+
+impl Callers {
+    fn find(&self, digest: &KeyDigest, changes: u64, now: Timestamp) -> Option<Caller> {
+        let callers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = callers.get(digest).filter(|known| known.changes == changes)?;
+        known.key_expires_at.is_none_or(|end| now < end).then_some(known.caller)
+    }
+
+    fn remember(&self, digest: KeyDigest, caller: Caller, key_expires_at: Option<Timestamp>, changes: u64) {
+        let mut callers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        callers.retain(|_, known| known.changes == changes);
+        callers.insert(digest, KnownCaller { caller, key_expires_at, changes });
+    }
+}
+
 /// What a doorkeeper works with.
 pub struct Parts {
     /// The clock of every expiry.
@@ -122,6 +148,7 @@ pub struct Parts {
 /// The doorkeeper. One per process, shared by all requests.
 pub struct Doorkeeper {
     parts: Parts,
+    callers: Callers,
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
 }
@@ -132,7 +159,7 @@ const CHUNK: usize = 1_000;
 impl Doorkeeper {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, ticked_at: AtomicI64::new(i64::MIN) }
+        Self { parts, callers: Callers::default(), ticked_at: AtomicI64::new(i64::MIN) }
     }
 
     /// Logs a user in with a password and issues a token, durable when this returns.
@@ -240,10 +267,18 @@ impl Doorkeeper {
         self.issue(&account, Some(&key), unit, life, audit).await
     }
 
-    /// Finds out who calls with this Web API key, without issuing a token. Only a refusal is recorded.
+    /// Finds out who calls with this Web API key, without issuing a token. Only a refusal is recorded. A key that was
+    /// accepted is remembered until the directory changes, for services call with it again and again.
     pub async fn identify_caller(&self, key: &PlainKey, origin: &Origin) -> Result<Caller, LoginError> {
-        let (_, account) = self.authenticate(key, origin).await?;
-        Ok(Caller { organisation: account.organisation.id, is_operator: account.organisation.is_operator })
+        let (digest, changes) = (key.digest(), self.parts.journal.changes());
+        if let Some(caller) = self.callers.find(&digest, changes, self.now()) {
+            return Ok(caller);
+        }
+        let (key, account) = self.authenticate(key, origin).await?;
+        let caller =
+            Caller { organisation: account.organisation.id, is_operator: account.organisation.is_operator };
+        self.callers.remember(digest, caller, key.expires_at, changes);
+        Ok(caller)
     }
 
     async fn authenticate(

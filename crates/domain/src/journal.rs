@@ -18,7 +18,7 @@ use crate::{
     directory::Change,
     session::{Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
-    sync::{Mutex, lock, mpsc, thread},
+    sync::{AtomicU64, Mutex, Ordering, lock, mpsc, thread},
 };
 
 /// How many entries may wait for a commit; one more is answered [`StoreError::Busy`].
@@ -134,6 +134,7 @@ struct Submission {
 #[derive(Clone)]
 pub struct Journal {
     queue: Arc<Mutex<Option<mpsc::SyncSender<Submission>>>>,
+    changes: Arc<AtomicU64>,
 }
 
 /// The journal's thread; stopping the journal means waiting for it.
@@ -152,9 +153,10 @@ impl Journal {
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {
         let (sender, queue) = mpsc::sync_channel(QUEUE);
-        let journal = Self { queue: Arc::new(Mutex::new(Some(sender))) };
+        let changes = Arc::new(AtomicU64::new(0));
+        let journal = Self { queue: Arc::new(Mutex::new(Some(sender))), changes: changes.clone() };
         let thread = thread::spawn(move || {
-            if let Err(message) = commit_all(ledger, &table, &queue) {
+            if let Err(message) = commit_all(ledger, &table, &changes, &queue) {
                 on_broken(message);
             }
         });
@@ -175,6 +177,12 @@ impl Journal {
         }
         answered.await.unwrap_or_else(|_| Err(stopped()))
     }
+
+    /// How many changes of the directory have come into force. What was read of the directory while this stood at
+    /// one number holds as long as it does.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
 }
 
 fn stopped() -> StoreError {
@@ -194,6 +202,7 @@ impl JournalThread {
 fn commit_all(
     mut ledger: impl Ledger,
     table: &SessionTable,
+    changes: &AtomicU64,
     queue: &mpsc::Receiver<Submission>,
 ) -> Result<(), String> {
     while let Ok(first) = queue.recv() {
@@ -207,7 +216,7 @@ fn commit_all(
         match ledger.commit(&entries) {
             Ok(outcomes) => {
                 for (entry, outcome) in entries.iter().zip(&outcomes) {
-                    apply(table, entry, *outcome);
+                    apply(table, changes, entry, *outcome);
                 }
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // A caller that hung up has no use for the answer.
@@ -226,7 +235,7 @@ fn commit_all(
 }
 
 /// Puts a committed entry into force.
-fn apply(table: &SessionTable, entry: &Entry, outcome: Outcome) {
+fn apply(table: &SessionTable, changes: &AtomicU64, entry: &Entry, outcome: Outcome) {
     let Outcome::Committed(number) = outcome else { return };
     match entry {
         Entry::Issue { session, identity, .. } => {
@@ -239,6 +248,7 @@ fn apply(table: &SessionTable, entry: &Entry, outcome: Outcome) {
             if let (Some(scope), Some(number)) = (change.ends(), number) {
                 table.end(scope, number);
             }
+            changes.fetch_add(1, Ordering::Release);
         }
         Entry::Uses(uses) => table.mark_stored(uses),
         Entry::Upgrade(_) | Entry::Record(_) | Entry::Forget(_) | Entry::Tick(_) => {}

@@ -35,6 +35,7 @@ async fn check(
 async fn bodies_that_are_wrong() {
     let server = TestServer::start().await;
     let deep = format!("{{\"username\":{}", "[".repeat(50_000));
+    let long_name = json!({"username": "é".repeat(257), "organisation": "o", "password": "p"}).to_string();
     let long_password =
         json!({"username": "u", "organisation": "o", "password": "x".repeat(1025)}).to_string();
     for (body, code, message) in [
@@ -76,6 +77,7 @@ async fn bodies_that_are_wrong() {
             "INVALID_PARAMETER",
             "'unit' is not a unit's id",
         ),
+        (long_name.as_bytes(), "INVALID_PARAMETER", "'username' is longer than 256 characters"),
         (long_password.as_bytes(), "INVALID_PARAMETER", "longer than 1024 bytes"),
     ] {
         let shown =

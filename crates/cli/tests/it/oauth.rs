@@ -1,5 +1,9 @@
 //! `/oauth2/introspect` and `/oauth2/revoke`.
 
+use doorward_domain::{
+    directory::{Change, Status},
+    session::Scope,
+};
 use doorward_testkit::{Answer, Organisation, TestServer};
 use serde_json::json;
 
@@ -109,4 +113,22 @@ async fn a_token_authenticates_its_holder_as_a_caller() {
         server.request("POST", "/oauth2/introspect").bearer_auth(&caller).form(&[("token", &asked)]);
     let shown = Answer::of(request).await.json();
     assert_eq!((shown["active"].as_bool(), shown["method"].as_str()), (Some(true), Some("web_api_key")));
+}
+
+/// A caller's key is remembered between calls, and forgotten with any change of the directory.
+#[tokio::test]
+async fn a_key_that_is_disabled_asks_nothing_more() {
+    let server = TestServer::start().await;
+    let token = server.log_in(&server.demo).await;
+    let demo = &server.demo;
+    for _ in 0..2 {
+        assert_eq!(introspect(&server, demo, &token).await.json()["active"], true);
+    }
+    for scope in [Scope::Key(demo.user, demo.key_id), Scope::Organisation(demo.id), Scope::User(demo.user)] {
+        let set = |status| Change::SetStatus { organisation: demo.id, scope, status };
+        server.change(set(Status::Disabled)).await;
+        assert_eq!(introspect(&server, demo, &token).await.status, 401, "{scope:?}");
+        server.change(set(Status::Active)).await;
+        assert_eq!(introspect(&server, demo, &token).await.status, 200);
+    }
 }

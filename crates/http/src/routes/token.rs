@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{self, FromRequest, Request},
 };
-use doorward_domain::{credential::Password, doorkeeper::PasswordLogin, id::UnitId};
+use doorward_domain::{credential::Password, doorkeeper::PasswordLogin, id::UnitId, name::CanonicalName};
 
 use crate::{
     body::Members,
@@ -46,8 +46,8 @@ pub async fn issue(
         ApiError::InvalidParameter("password", format!("is longer than {} bytes", Password::MAX_BYTES))
     })?;
     let login = PasswordLogin {
-        organisation: organisation(&members)?.to_owned(),
-        username: username.to_owned(),
+        organisation: name("organisation", organisation(&members)?)?,
+        username: name("username", username)?,
         password,
         unit: unit(&members)?,
     };
@@ -93,6 +93,17 @@ fn organisation(members: &Members) -> Result<&str, ApiError> {
         (Some(organisation), _) | (None, Some(organisation)) => Ok(organisation),
         (None, None) => {
             Err(ApiError::MissingParameter("organisation", "send the code of the organisation to log in on"))
+        }
+    }
+}
+
+/// A name that is short enough to be one.
+fn name(parameter: &'static str, name: &str) -> Result<String, ApiError> {
+    match name.chars().nth(CanonicalName::MAX_CHARACTERS) {
+        None => Ok(name.to_owned()),
+        Some(_) => {
+            let problem = format!("is longer than {} characters", CanonicalName::MAX_CHARACTERS);
+            Err(ApiError::InvalidParameter(parameter, problem))
         }
     }
 }
