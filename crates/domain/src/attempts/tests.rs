@@ -1,0 +1,363 @@
+//! The limit under one login at a time, and under a thousand at once.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::AtomicI64},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::task::{JoinSet, yield_now};
+
+use super::*;
+use crate::clock::TimeSource;
+
+/// A clock that stands still until it is moved.
+#[derive(Clone, Default)]
+struct Hands(Arc<AtomicI64>);
+
+impl Hands {
+    fn advance(&self, time: Duration) {
+        self.0.fetch_add(time.as_millis() as i64, Ordering::Relaxed);
+    }
+}
+
+impl TimeSource for Hands {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed) as u64)
+    }
+}
+
+/// Three failures in ten minutes lock for one minute, then for two, then for three.
+const RULES: LockoutRules = LockoutRules {
+    failures: 3,
+    window: Duration::from_secs(600),
+    lock: Duration::from_secs(60),
+    longest_lock: Duration::from_secs(180),
+};
+const LONGEST_WAIT: usize = 2;
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+const ZOE: UserId = UserId::from_bytes([1; 16]);
+const YANNIS: UserId = UserId::from_bytes([2; 16]);
+
+struct Fixture {
+    attempts: Attempts,
+    hands: Hands,
+    clock: Clock,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let hands = Hands(Arc::new(AtomicI64::new(1_700_000_000_000)));
+        Self { attempts: Attempts::new(RULES, LONGEST_WAIT), clock: Clock::new(hands.clone()), hands }
+    }
+
+    /// Begins an attempt that does not have to wait.
+    fn begin(&self, user: UserId) -> Result<Attempt<'_>, Barred> {
+        match poll_once(pin!(self.attempts.begin(user, &self.clock))) {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("the attempt waits for others"),
+        }
+    }
+
+    /// How an attempt to begin ended that must not succeed.
+    fn barred(&self, user: UserId) -> Barred {
+        self.begin(user).map(drop).unwrap_err()
+    }
+
+    fn fail(&self, times: u32) {
+        for _ in 0..times {
+            self.begin(ZOE).unwrap().failed(self.clock.now());
+        }
+    }
+
+    /// Fails until the account is locked, and waits until just before the end of the lock, which took `seconds`.
+    fn lock_for(&self, seconds: u64) {
+        self.fail(RULES.failures);
+        let lock = Duration::from_secs(seconds);
+        assert_eq!(self.barred(ZOE), Barred::Locked(self.clock.now().plus(lock)));
+        self.hands.advance(lock - MILLISECOND);
+        assert!(matches!(self.barred(ZOE), Barred::Locked(_)));
+        self.hands.advance(MILLISECOND);
+    }
+
+    fn counts_held(&self) -> usize {
+        self.attempts.counts().len()
+    }
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn l1_failures_within_the_window_lock_the_account() {
+    let fixture = Fixture::new();
+    fixture.fail(2);
+    fixture.hands.advance(RULES.window - MILLISECOND);
+    fixture.fail(1);
+    assert_eq!(fixture.barred(ZOE), Barred::Locked(fixture.clock.now().plus(RULES.lock)));
+    assert!(fixture.begin(YANNIS).is_ok(), "another account is another matter");
+}
+
+#[test]
+fn l1_the_window_forgets() {
+    let fixture = Fixture::new();
+    fixture.fail(2);
+    fixture.hands.advance(RULES.window);
+    fixture.fail(2);
+    fixture.hands.advance(RULES.window / 2);
+    drop(fixture.begin(ZOE).unwrap());
+    fixture.fail(1);
+    assert!(
+        matches!(fixture.barred(ZOE), Barred::Locked(_)),
+        "the second window began with its first failure"
+    );
+}
+
+#[test]
+fn l1_locks_in_a_row_double_up_to_the_longest() {
+    let fixture = Fixture::new();
+    for seconds in [60, 120, 180, 180] {
+        fixture.lock_for(seconds);
+    }
+}
+
+#[test]
+fn l1_a_lock_long_past_does_not_lengthen_the_next() {
+    let fixture = Fixture::new();
+    fixture.lock_for(60);
+    fixture.hands.advance(RULES.longest_lock);
+    fixture.lock_for(60);
+    fixture.hands.advance(RULES.longest_lock - MILLISECOND);
+    fixture.lock_for(120);
+}
+
+#[test]
+fn l1_the_longest_row_of_locks_stays_the_longest_lock() {
+    let longest_lock = Duration::from_secs(u64::from(u32::MAX));
+    let attempts = Attempts::new(LockoutRules { failures: 1, longest_lock, ..RULES }, 0);
+    let fixture = Fixture { attempts, ..Fixture::new() };
+    let mut locked_for = Duration::ZERO;
+    for _ in 0..70 {
+        fixture.fail(1);
+        let Barred::Locked(until) = fixture.barred(ZOE) else { panic!("not locked") };
+        assert!(until.since(fixture.clock.now()) >= locked_for);
+        locked_for = until.since(fixture.clock.now());
+        fixture.hands.advance(locked_for);
+    }
+}
+
+#[test]
+fn l1_a_success_forgets_failures_and_locks() {
+    let fixture = Fixture::new();
+    fixture.lock_for(60);
+    fixture.fail(2);
+    fixture.begin(ZOE).unwrap().succeeded();
+    fixture.fail(2);
+    drop(fixture.begin(ZOE).unwrap());
+    fixture.fail(1);
+    assert_eq!(
+        fixture.barred(ZOE),
+        Barred::Locked(fixture.clock.now().plus(RULES.lock)),
+        "the first lock again"
+    );
+}
+
+#[test]
+fn l1_an_administrator_lifts_a_lock_and_the_failures_before_it() {
+    let fixture = Fixture::new();
+    fixture.attempts.unlock(ZOE);
+    fixture.lock_for(60);
+    fixture.fail(RULES.failures);
+    fixture.attempts.unlock(ZOE);
+    fixture.fail(2);
+    drop(fixture.begin(ZOE).unwrap());
+    fixture.attempts.unlock(ZOE);
+    fixture.lock_for(60);
+}
+
+#[test]
+fn l2_an_attempt_that_is_dropped_does_not_count() {
+    let fixture = Fixture::new();
+    for _ in 0..100 {
+        drop(fixture.begin(ZOE).unwrap());
+    }
+    fixture.fail(2);
+    for _ in 0..100 {
+        drop(fixture.begin(ZOE).unwrap());
+    }
+}
+
+#[test]
+fn l2_as_many_are_under_way_as_failures_are_left_and_the_next_wait() {
+    let fixture = Fixture::new();
+    fixture.fail(1);
+    let (first, second) = (fixture.begin(ZOE).unwrap(), fixture.begin(ZOE).unwrap());
+    let mut third = pin!(fixture.attempts.begin(ZOE, &fixture.clock));
+    assert!(poll_once(third.as_mut()).is_pending());
+
+    first.failed(fixture.clock.now());
+    assert!(poll_once(third.as_mut()).is_pending(), "one failure is left, and one attempt is under way");
+    drop(second);
+    assert!(matches!(poll_once(third), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn l2_those_who_wait_are_barred_when_the_account_is_locked() {
+    let fixture = Fixture::new();
+    let under_way: Vec<_> = (0..RULES.failures).map(|_| fixture.begin(ZOE).unwrap()).collect();
+    let mut waiting = pin!(fixture.attempts.begin(ZOE, &fixture.clock));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    under_way.into_iter().for_each(|attempt| attempt.failed(fixture.clock.now()));
+    assert!(matches!(poll_once(waiting), Poll::Ready(Err(Barred::Locked(_)))));
+}
+
+#[test]
+fn l2_a_window_that_ends_leaves_no_room_for_more_attempts_than_failures() {
+    let fixture = Fixture::new();
+    fixture.fail(1);
+    let (_first, _second) = (fixture.begin(ZOE).unwrap(), fixture.begin(ZOE).unwrap());
+    fixture.hands.advance(RULES.window);
+    let _third = fixture.begin(ZOE).unwrap();
+    assert!(poll_once(pin!(fixture.attempts.begin(ZOE, &fixture.clock))).is_pending());
+}
+
+#[test]
+fn too_many_who_wait_are_turned_away() {
+    let fixture = Fixture::new();
+    let under_way: Vec<_> = (0..RULES.failures).map(|_| fixture.begin(ZOE).unwrap()).collect();
+    let mut waiting = Vec::new();
+    for _ in 0..LONGEST_WAIT {
+        waiting.push(Box::pin(fixture.attempts.begin(ZOE, &fixture.clock)));
+        assert!(poll_once(waiting.last_mut().unwrap().as_mut()).is_pending());
+    }
+    assert_eq!(fixture.barred(ZOE), Barred::Busy);
+    assert_eq!(fixture.barred(ZOE), Barred::Busy, "who was turned away takes no place");
+    assert!(fixture.begin(YANNIS).is_ok(), "who need not wait is not turned away");
+
+    waiting.pop();
+    let mut late = pin!(fixture.attempts.begin(ZOE, &fixture.clock));
+    assert!(poll_once(late.as_mut()).is_pending(), "a place given up is free");
+    under_way.into_iter().for_each(Attempt::succeeded);
+    assert!(matches!(poll_once(late), Poll::Ready(Ok(_))));
+}
+
+/// What a thousand logins at once came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    under_way: u32,
+    most_under_way: u32,
+    failed: u32,
+    succeeded: u32,
+    locked: u32,
+    busy: u32,
+}
+
+impl Tally {
+    fn enter(&mut self) {
+        self.under_way += 1;
+        self.most_under_way = self.most_under_way.max(self.under_way);
+    }
+}
+
+/// A thousand logins on one account at once, each as long as its number makes it. The numbers in `right` have the
+/// right password, those in `hanging_up` lose interest while it is hashed.
+async fn a_thousand_at_once(right: HashSet<u32>, hanging_up: HashSet<u32>) -> Tally {
+    let hands = Hands::default();
+    let (attempts, clock) = (Arc::new(Attempts::new(RULES, 1_000)), Clock::new(hands));
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let mut logins = JoinSet::new();
+    for number in 0..1_000 {
+        let (attempts, clock, tally) = (attempts.clone(), clock.clone(), tally.clone());
+        let (is_right, hangs_up) = (right.contains(&number), hanging_up.contains(&number));
+        logins.spawn(async move {
+            let begun = attempts.begin(ZOE, &clock).await;
+            let tally = || tally.lock().unwrap();
+            let attempt = match begun {
+                Ok(attempt) => attempt,
+                Err(Barred::Locked(_)) => return tally().locked += 1,
+                Err(Barred::Busy) => return tally().busy += 1,
+            };
+            tally().enter();
+            for _ in 0..=number % 7 {
+                yield_now().await;
+            }
+            tally().under_way -= 1;
+            if hangs_up {
+                drop(attempt);
+            } else if is_right {
+                tally().succeeded += 1;
+                attempt.succeeded();
+            } else {
+                tally().failed += 1;
+                attempt.failed(clock.now());
+            }
+        });
+    }
+    while let Some(login) = logins.join_next().await {
+        login.unwrap();
+    }
+    std::mem::take(&mut *tally.lock().unwrap())
+}
+
+#[tokio::test]
+async fn l2_a_thousand_guesses_at_once_get_no_more_tries_than_a_thousand_in_a_row() {
+    let tally = a_thousand_at_once(HashSet::new(), HashSet::new()).await;
+    assert_eq!(tally, Tally { most_under_way: 3, failed: 3, locked: 997, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn l2_hanging_up_gains_no_tries() {
+    let tally =
+        a_thousand_at_once(HashSet::new(), (0..1_000).filter(|number| number % 3 > 0).collect()).await;
+    assert!(tally.most_under_way <= 3, "{tally:?}");
+    assert_eq!((tally.failed, tally.succeeded, tally.busy), (3, 0, 0), "{tally:?}");
+}
+
+#[tokio::test]
+async fn l2_many_right_logins_at_once_all_succeed() {
+    let tally = a_thousand_at_once((0..1_000).collect(), HashSet::new()).await;
+    assert_eq!(tally, Tally { most_under_way: 3, succeeded: 1_000, ..Tally::default() });
+}
+
+#[tokio::test]
+async fn l2_a_wrong_password_among_right_ones_bars_nobody() {
+    let wrong = [10, 500, 900];
+    let tally = a_thousand_at_once((0..1_000).filter(|n| !wrong.contains(n)).collect(), HashSet::new()).await;
+    assert!(tally.most_under_way <= 3, "{tally:?}");
+    assert_eq!((tally.failed, tally.succeeded, tally.locked, tally.busy), (3, 997, 0, 0), "{tally:?}");
+}
+
+#[test]
+fn counts_that_say_nothing_are_forgotten() {
+    let fixture = Fixture::new();
+    let now = || fixture.clock.now();
+    let under_way = fixture.begin(ZOE).unwrap();
+    fixture.attempts.forget_old(now());
+    assert_eq!(fixture.counts_held(), 1, "an attempt is under way");
+    under_way.succeeded();
+    fixture.attempts.forget_old(now());
+    assert_eq!(fixture.counts_held(), 0);
+
+    fixture.fail(1);
+    fixture.hands.advance(RULES.window - MILLISECOND);
+    fixture.attempts.forget_old(now());
+    assert_eq!(fixture.counts_held(), 1, "a failure is within the window");
+    fixture.hands.advance(MILLISECOND);
+    fixture.attempts.forget_old(now());
+    assert_eq!(fixture.counts_held(), 0);
+
+    fixture.lock_for(60);
+    fixture.attempts.forget_old(now());
+    assert_eq!(fixture.counts_held(), 1, "a lock lengthens the next");
+    fixture.hands.advance(RULES.longest_lock);
+    fixture.attempts.forget_old(now());
+    assert_eq!(fixture.counts_held(), 0);
+}

@@ -1,0 +1,352 @@
+//! What a stored hash and a password come to, and how much hashing goes on at once. Costs are tiny here: what is
+//! tested is which hash is computed, not how slow it is.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::*;
+use crate::clock::TimeSource;
+
+const COST: Argon2Cost = Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 };
+const RAISED: Argon2Cost = Argon2Cost { memory_kib: 16, iterations: 2, parallelism: 1 };
+const LIMITS: HashingLimits = HashingLimits { threads: 1, queue: 2 };
+const SALT: [u8; 16] = [9; 16];
+
+/// Counts up, so that no two reads agree.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Randomness for Counter {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+        bytes.fill_with(|| self.0.fetch_add(1, Ordering::Relaxed) as u8);
+        Ok(())
+    }
+}
+
+struct Stopped;
+
+impl TimeSource for Stopped {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Counts the jobs that a thread took.
+#[derive(Default)]
+struct Jobs(AtomicUsize);
+
+impl Observer for Jobs {
+    fn hash_waited(&self, waited: Duration) {
+        assert_eq!(waited, Duration::ZERO, "the clock stands still");
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn start(cost: Argon2Cost) -> (Passwords, Arc<Jobs>) {
+    let jobs = Arc::new(Jobs::default());
+    let clock = Clock::new(Stopped);
+    let passwords = Passwords::start(LIMITS, cost, &Counter::default(), clock, jobs.clone(), || ()).unwrap();
+    (passwords, jobs)
+}
+
+fn password(text: &str) -> Password {
+    Password::parse(text).unwrap()
+}
+
+fn stored(text: &str) -> Option<PasswordHash> {
+    Some(PasswordHash::from_stored(text.into()))
+}
+
+/// A hash of "right" by any algorithm and version that Argon2 has.
+fn made_with(algorithm: Algorithm, version: Version) -> PasswordHash {
+    let params = Params::new(COST.memory_kib, COST.iterations, COST.parallelism, None).unwrap();
+    let hash: phc::PasswordHash =
+        Argon2::new(algorithm, version, params).hash_password_with_salt(b"right", &SALT).unwrap();
+    PasswordHash(hash.to_string())
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Keeps the one thread busy until `let_go` is sent or dropped.
+struct Blockade<'a> {
+    let_go: mpsc::Sender<()>,
+    job: Pin<Box<dyn Future<Output = Result<(), HashError>> + 'a>>,
+}
+
+impl<'a> Blockade<'a> {
+    fn of(passwords: &'a Passwords) -> Self {
+        let (started, has_started) = mpsc::channel();
+        let (let_go, go) = mpsc::channel::<()>();
+        let mut job = Box::pin(passwords.run(move || {
+            started.send(()).unwrap();
+            let _ = go.recv();
+        }));
+        assert!(poll_once(job.as_mut()).is_pending());
+        has_started.recv().unwrap();
+        Self { let_go, job }
+    }
+
+    async fn lift(self) {
+        drop(self.let_go);
+        self.job.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tells_the_right_password_from_the_wrong_one() {
+    let (passwords, _) = start(COST);
+    let hash = passwords.hash(password("right"), SALT).await.unwrap();
+    let verdict = passwords.verify(password("right"), Some(hash.clone()), SALT).await;
+    assert_eq!(verdict, Ok(Verdict::Right { upgrade: None }));
+    assert_eq!(passwords.verify(password("wrong"), Some(hash), SALT).await, Ok(Verdict::Wrong));
+}
+
+#[tokio::test]
+async fn c2_byte_73_matters() {
+    let (passwords, _) = start(COST);
+    let long = "x".repeat(72);
+    let hash = passwords.hash(password(&format!("{long}a")), SALT).await.unwrap();
+    assert_eq!(passwords.verify(password(&format!("{long}b")), Some(hash), SALT).await, Ok(Verdict::Wrong));
+}
+
+#[tokio::test]
+async fn c4_raised_parameters_give_an_upgrade_that_needs_none() {
+    let hash = COST.hash(&password("right"), &Counter::default()).unwrap();
+    let (passwords, _) = start(RAISED);
+    assert_eq!(passwords.verify(password("wrong"), Some(hash.clone()), SALT).await, Ok(Verdict::Wrong));
+    let Ok(Verdict::Right { upgrade: Some(upgrade) }) =
+        passwords.verify(password("right"), Some(hash), SALT).await
+    else {
+        panic!("no upgrade")
+    };
+    assert!(upgrade.as_str().starts_with("$argon2id$v=19$m=16,t=2,p=1$"));
+    let verdict = passwords.verify(password("right"), Some(upgrade.clone()), SALT).await;
+    assert_eq!(verdict, Ok(Verdict::Right { upgrade: None }));
+    assert_eq!(passwords.verify(password("wrong"), Some(upgrade), SALT).await, Ok(Verdict::Wrong));
+}
+
+#[tokio::test]
+async fn c4_other_algorithms_and_versions_of_argon2_are_right_and_upgraded() {
+    let (passwords, _) = start(COST);
+    let today = made_with(Algorithm::Argon2id, Version::V0x13);
+    for (algorithm, version) in [
+        (Algorithm::Argon2i, Version::V0x13),
+        (Algorithm::Argon2d, Version::V0x13),
+        (Algorithm::Argon2id, Version::V0x10),
+    ] {
+        let hash = made_with(algorithm, version);
+        let verdict = passwords.verify(password("right"), Some(hash.clone()), SALT).await;
+        assert_eq!(verdict, Ok(Verdict::Right { upgrade: Some(today.clone()) }), "{}", hash.as_str());
+        assert_eq!(passwords.verify(password("wrong"), Some(hash), SALT).await, Ok(Verdict::Wrong));
+    }
+}
+
+#[tokio::test]
+async fn c5_where_nothing_can_be_compared_one_hash_of_todays_parameters_is_computed() {
+    let (passwords, jobs) = start(COST);
+    let whole = made_with(Algorithm::Argon2id, Version::V0x13);
+    let without_output = whole.as_str().rsplit_once('$').unwrap().0;
+    let without_salt = without_output.rsplit_once('$').unwrap().0;
+    let unusable = [
+        None,
+        stored(""),
+        stored("garbage"),
+        stored("right"),
+        stored("$"),
+        stored("$argon2id"),
+        stored(without_output),
+        stored(without_salt),
+        stored(&whole.as_str()[..whole.as_str().len() - 40]),
+        stored(&whole.as_str().replace("argon2id", "scrypt")),
+        stored(&whole.as_str().replace("v=19", "v=20")),
+        stored(&whole.as_str().replace("m=8,", "m=7,")),
+        stored(&whole.as_str().replace("t=1,", "t=0,")),
+        stored(&whole.as_str().replace("m=8,", "m=8,x=1,")),
+        stored("$2b$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"),
+    ];
+    for (index, hash) in unusable.into_iter().enumerate() {
+        let text = hash.as_ref().map(|hash| hash.as_str().to_owned());
+        let verdict = passwords.verify(password("right"), hash, SALT).await;
+        assert_eq!(verdict, Ok(Verdict::Unusable), "{text:?}");
+        assert_eq!(jobs.0.load(Ordering::Relaxed), index + 1, "one job for {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn c5_no_part_of_a_hash_is_right() {
+    let (passwords, _) = start(COST);
+    let whole = made_with(Algorithm::Argon2id, Version::V0x13);
+    for length in 0..whole.as_str().len() {
+        let part = &whole.as_str()[..length];
+        let verdict = passwords.verify(password("right"), stored(part), SALT).await.unwrap();
+        assert!(matches!(verdict, Verdict::Wrong | Verdict::Unusable), "{part}");
+    }
+}
+
+#[test]
+fn c5_the_stand_in_is_a_whole_hash_of_the_same_parameters() {
+    for cost in [COST, RAISED] {
+        let (passwords, _) = start(cost);
+        let stand_in = phc::PasswordHash::new(passwords.stand_in.as_str()).unwrap();
+        let real = COST.hash(&password("right"), &Counter::default()).unwrap();
+        let real = phc::PasswordHash::new(real.as_str()).unwrap();
+        assert!(!cost.differs_from(&stand_in));
+        assert_eq!(stand_in.version, real.version);
+        assert_eq!(stand_in.salt.unwrap().len(), real.salt.unwrap().len());
+        assert_eq!(stand_in.hash.unwrap().len(), real.hash.unwrap().len());
+        assert_eq!(compare(&password("right"), &stand_in), Some(false), "a comparison with it is computed");
+    }
+}
+
+#[test]
+fn c5_nobody_knows_the_password_of_the_stand_in_and_it_would_not_do() {
+    let (passwords, _) = start(COST);
+    let known = COST.hash(&password("known"), &Counter::default()).unwrap();
+    assert_eq!(verify(&password("known"), None, &known, COST, SALT), Verdict::Unusable);
+    assert_ne!(passwords.stand_in, known);
+}
+
+#[tokio::test]
+async fn o1_the_queue_has_an_end_and_excess_is_turned_away_at_once() {
+    let (passwords, _) = start(COST);
+    let blockade = Blockade::of(&passwords);
+    let (mut first, mut second) =
+        (pin!(passwords.verify(password("a"), None, SALT)), pin!(passwords.hash(password("b"), SALT)));
+    assert!(poll_once(first.as_mut()).is_pending() && poll_once(second.as_mut()).is_pending());
+    assert_eq!(passwords.waiting(), 2);
+    for _ in 0..3 {
+        let excess = poll_once(pin!(passwords.verify(password("c"), None, SALT)));
+        assert_eq!(excess, Poll::Ready(Err(HashError::QueueFull)));
+    }
+    assert_eq!(passwords.waiting(), 2);
+
+    blockade.lift().await;
+    assert_eq!(first.await, Ok(Verdict::Unusable));
+    assert!(second.await.is_ok());
+    assert_eq!(passwords.waiting(), 0);
+    assert_eq!(
+        passwords.verify(password("c"), None, SALT).await,
+        Ok(Verdict::Unusable),
+        "there is room again"
+    );
+}
+
+#[tokio::test]
+async fn o1_who_hangs_up_frees_their_place_and_is_not_hashed_for() {
+    let (passwords, jobs) = start(COST);
+    let blockade = Blockade::of(&passwords);
+    let was_run = Arc::new(AtomicBool::new(false));
+    let mut gone = Box::pin(passwords.run({
+        let was_run = was_run.clone();
+        move || was_run.store(true, Ordering::Relaxed)
+    }));
+    let mut stays = pin!(passwords.verify(password("a"), None, SALT));
+    assert!(poll_once(gone.as_mut()).is_pending() && poll_once(stays.as_mut()).is_pending());
+    drop(gone);
+    assert_eq!(passwords.waiting(), 1);
+    assert_eq!(Arc::strong_count(&was_run), 1, "the password is not kept waiting for a thread");
+    let mut late = pin!(passwords.verify(password("b"), None, SALT));
+    assert!(poll_once(late.as_mut()).is_pending(), "the place is free");
+
+    blockade.lift().await;
+    assert_eq!(stays.await, Ok(Verdict::Unusable));
+    assert_eq!(late.await, Ok(Verdict::Unusable));
+    assert!(!was_run.load(Ordering::Relaxed));
+    assert_eq!(jobs.0.load(Ordering::Relaxed), 3, "the blockade, the one who stayed and the one who came");
+}
+
+#[tokio::test]
+async fn o1_who_hangs_up_while_their_hash_is_computed_disturbs_nobody() {
+    let (passwords, _) = start(COST);
+    let blockade = Blockade::of(&passwords);
+    let mut waiting = pin!(passwords.verify(password("a"), None, SALT));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    drop(blockade);
+    assert_eq!(waiting.await, Ok(Verdict::Unusable));
+}
+
+#[tokio::test]
+async fn o1_as_many_hashes_are_computed_at_once_as_there_are_threads() {
+    let limits = HashingLimits { threads: 2, queue: 1 };
+    let (random, clock) = (Counter::default(), Clock::new(Stopped));
+    let passwords = Passwords::start(limits, COST, &random, clock, Arc::new(Jobs::default()), || ()).unwrap();
+    let (first, second) = (Blockade::of(&passwords), Blockade::of(&passwords));
+    let mut third = pin!(passwords.verify(password("a"), None, SALT));
+    assert!(poll_once(third.as_mut()).is_pending());
+    assert_eq!(passwords.waiting(), 1);
+    second.lift().await;
+    assert_eq!(third.await, Ok(Verdict::Unusable));
+    first.lift().await;
+}
+
+#[test]
+fn dropping_waits_for_the_hash_under_way_and_ends_the_threads() {
+    let (passwords, _) = start(COST);
+    let (let_go, go) = mpsc::channel::<()>();
+    let (started, has_started) = mpsc::channel();
+    let is_finished = Arc::new(AtomicBool::new(false));
+    let finish = is_finished.clone();
+    let mut job = Box::pin(passwords.run(move || {
+        started.send(()).unwrap();
+        let _ = go.recv();
+        finish.store(true, Ordering::Relaxed);
+    }));
+    assert!(poll_once(job.as_mut()).is_pending());
+    has_started.recv().unwrap();
+    drop(job);
+    let shared = Arc::downgrade(&passwords.shared);
+    drop(let_go);
+    drop(passwords);
+    assert!(is_finished.load(Ordering::Relaxed));
+    assert!(shared.upgrade().is_none(), "no thread is left that could hold it");
+}
+
+#[test]
+fn the_hook_runs_on_each_thread_before_its_first_hash() {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    let limits = HashingLimits { threads: 3, queue: 0 };
+    let hook = || {
+        THREADS.fetch_add(1, Ordering::Relaxed);
+    };
+    let clock = Clock::new(Stopped);
+    drop(
+        Passwords::start(limits, COST, &Counter::default(), clock, Arc::new(Jobs::default()), hook).unwrap(),
+    );
+    assert_eq!(THREADS.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn what_argon2_refuses_is_refused_at_the_start() {
+    let cost = Argon2Cost { memory_kib: 1, ..COST };
+    let started = Passwords::start(
+        LIMITS,
+        cost,
+        &Counter::default(),
+        Clock::new(Stopped),
+        Arc::new(Jobs::default()),
+        || (),
+    );
+    assert_eq!(started.map(drop).unwrap_err(), HashError::Cost(InvalidCost));
+}
+
+#[test]
+fn s1_debug_shows_nothing_of_a_hash() {
+    let hash = COST.hash(&password("canary"), &Counter::default()).unwrap();
+    assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
+    let verdict = Verdict::Right { upgrade: Some(hash) };
+    assert_eq!(format!("{verdict:?}"), "Right { upgrade: Some(PasswordHash(…)) }");
+}

@@ -1,0 +1,644 @@
+//! The table by examples, then against a model that keeps its sessions in a list and reckons in plain integers.
+
+use proptest::{prelude::*, sample::Index};
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::{
+    id::KeyId,
+    session::Scope::{Key, Organisation, Unit, User},
+};
+
+/// When the tests begin: not on a whole second.
+const START: i64 = 1_700_000_000_123;
+const HOUR: i64 = 3_600_000;
+/// The last moment for which the table tells the time of issue: in the year 2106.
+const LAST: i64 = u32::MAX as i64 * 1000;
+
+fn after(millis: i64) -> Timestamp {
+    Timestamp::from_millis(START + millis)
+}
+
+fn ms(millis: i64) -> Duration {
+    Duration::from_millis(millis.try_into().unwrap())
+}
+
+fn digest(token: u64) -> TokenDigest {
+    TokenDigest::from_bytes(Sha256::digest(token.to_be_bytes()).into())
+}
+
+fn organisation(n: u8) -> OrganisationId {
+    OrganisationId::from_bytes([n; 16])
+}
+
+fn unit(n: u8) -> UnitId {
+    UnitId::from_bytes([n; 16])
+}
+
+fn user(n: u8) -> UserId {
+    UserId::from_bytes([n; 16])
+}
+
+fn key(n: u8) -> KeyId {
+    KeyId::from_bytes([n; 16])
+}
+
+fn identity(organisation_n: u8, unit_n: u8, user_n: u8, method: Method) -> Identity {
+    Identity {
+        organisation: organisation(organisation_n),
+        organisation_code: format!("organisation {organisation_n}"),
+        is_operator: false,
+        unit: unit(unit_n),
+        unit_name: format!("unit {unit_n}"),
+        user: user(user_n),
+        username: format!("user {user_n}"),
+        method,
+    }
+}
+
+fn somebody() -> Identity {
+    identity(1, 1, 1, Method::Password)
+}
+
+/// A session issued and last used at the start.
+fn session(token: u64, idle: Option<Duration>, lifetime: i64) -> Session {
+    Session {
+        digest: digest(token),
+        issued_at: after(0),
+        last_used_at: after(0),
+        idle,
+        ends_at: after(lifetime),
+    }
+}
+
+/// A table with one session: token 1, ten milliseconds idle, an hour at most.
+fn with_one_session() -> SessionTable {
+    let table = SessionTable::default();
+    table.insert(SessionNumber(1), &session(1, Some(ms(10)), HOUR), &somebody());
+    table
+}
+
+fn sweep(table: &SessionTable, now: Timestamp) -> Vec<u64> {
+    let mut numbers: Vec<_> = (0..SHARDS).flat_map(|shard| table.sweep(shard, now)).map(|n| n.0).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn due_uses(table: &SessionTable, now: Timestamp, interval: Duration) -> Vec<Use> {
+    let mut uses: Vec<_> = (0..SHARDS).flat_map(|shard| table.due_uses(shard, now, interval)).collect();
+    uses.sort_unstable_by_key(|used| used.number);
+    uses
+}
+
+#[test]
+fn finds_what_was_issued() {
+    let table = with_one_session();
+    let live = table.peek(&digest(1), after(3)).unwrap();
+    assert_eq!(live.number, SessionNumber(1));
+    assert_eq!(live.subject.identity(), &somebody());
+    assert_eq!(live.issued_at, Timestamp::from_millis(1_700_000_000_000), "to the second");
+    assert_eq!((live.last_used_at, live.expires_at), (after(0), after(10)));
+    assert!(table.peek(&digest(2), after(3)).is_none());
+}
+
+#[test]
+fn a_use_restarts_the_idle_time_and_a_look_does_not() {
+    let table = with_one_session();
+    assert_eq!(table.peek(&digest(1), after(9)).unwrap().expires_at, after(10));
+    let live = table.slide(&digest(1), after(9)).unwrap();
+    assert_eq!((live.last_used_at, live.expires_at), (after(9), after(19)));
+    assert_eq!(table.peek(&digest(1), after(18)).unwrap().last_used_at, after(9));
+    assert!(table.peek(&digest(1), after(19)).is_none());
+}
+
+#[test]
+fn t3_a_use_never_creates_or_revives() {
+    let table = with_one_session();
+    assert!(table.slide(&digest(2), after(0)).is_none());
+    assert_eq!(table.count().password, 1, "an unknown token left nothing behind");
+
+    table.slide(&digest(1), after(5)).unwrap();
+    let uses = due_uses(&table, after(5), Duration::ZERO);
+    table.remove(&digest(1));
+    table.mark_stored(&uses);
+    assert!(table.slide(&digest(1), after(6)).is_none());
+    assert_eq!(table.count().password, 0, "neither did a use written after the release");
+
+    table.insert(SessionNumber(2), &session(3, Some(ms(10)), HOUR), &somebody());
+    table.end(User(user(1)), SessionNumber(3));
+    assert!(table.slide(&digest(3), after(1)).is_none());
+    assert!(table.peek(&digest(3), after(1)).is_none());
+    assert!(due_uses(&table, after(1), Duration::ZERO).is_empty(), "a refused use is none");
+}
+
+#[test]
+fn t4_the_last_millisecond_is_the_last() {
+    let table = with_one_session();
+    assert_eq!(table.slide(&digest(1), after(9)).unwrap().expires_at, after(19));
+    assert!(table.slide(&digest(1), after(19)).is_none());
+    assert!(table.slide(&digest(1), after(20)).is_none(), "the use that came too late was none");
+}
+
+#[test]
+fn t4_an_older_use_takes_nothing_away() {
+    let table = with_one_session();
+    table.slide(&digest(1), after(9)).unwrap();
+    assert_eq!(table.slide(&digest(1), after(4)).unwrap().expires_at, after(19));
+}
+
+#[test]
+fn t4_no_idle_time_is_so_short_or_so_long_that_use_stops_to_matter() {
+    let table = SessionTable::default();
+    let longest = i64::from(u32::MAX);
+    let cases = [
+        (Duration::ZERO, 1),
+        (Duration::from_micros(500), 1),
+        (Session::LONGEST_IDLE, longest),
+        (Session::LONGEST_IDLE + ms(1), longest),
+        (Duration::MAX, longest),
+    ];
+    for (token, (idle, lives)) in (1..).zip(cases) {
+        table.insert(SessionNumber(token), &session(token, Some(idle), i64::MAX - START), &somebody());
+        assert_eq!(table.peek(&digest(token), after(0)).unwrap().expires_at, after(lives), "{idle:?}");
+    }
+}
+
+#[test]
+fn t5_constant_use_ends_at_the_cap() {
+    let table = SessionTable::default();
+    table.insert(SessionNumber(1), &session(1, Some(ms(10)), 25), &somebody());
+    for now in 0..25 {
+        assert_eq!(table.slide(&digest(1), after(now)).unwrap().expires_at, after(25.min(now + 10)));
+    }
+    assert!(table.slide(&digest(1), after(25)).is_none());
+}
+
+#[test]
+fn t5_where_use_does_not_matter_the_lifetime_is_fixed() {
+    let table = SessionTable::default();
+    table.insert(SessionNumber(1), &session(1, None, 25), &somebody());
+    assert_eq!(table.slide(&digest(1), after(24)).unwrap().expires_at, after(25));
+    assert!(table.slide(&digest(1), after(25)).is_none());
+}
+
+#[test]
+fn t6_a_release_removes_one_session_and_may_be_repeated() {
+    let table = with_one_session();
+    table.insert(SessionNumber(2), &session(2, Some(ms(10)), HOUR), &somebody());
+    table.remove(&digest(1));
+    table.remove(&digest(1));
+    table.remove(&digest(3));
+    assert!(table.peek(&digest(1), after(0)).is_none());
+    assert!(table.peek(&digest(2), after(0)).is_some(), "the same user's other session stays");
+    assert_eq!(table.count(), Held { password: 1, web_api_key: 0 });
+}
+
+#[test]
+fn m3_an_ending_reaches_its_scope_and_nothing_else() {
+    let (first_key, second_key) = (Method::WebApiKey(key(1)), Method::WebApiKey(key(2)));
+    let people = [
+        identity(1, 1, 1, Method::Password),
+        identity(1, 1, 1, first_key),
+        identity(1, 1, 1, second_key),
+        identity(1, 2, 1, Method::Password),
+        identity(1, 2, 1, first_key),
+        identity(1, 1, 2, Method::Password),
+        identity(2, 3, 3, Method::Password),
+    ];
+    let ended_by = [
+        (Organisation(organisation(1)), vec![1, 2, 3, 4, 5, 6]),
+        (Organisation(organisation(2)), vec![7]),
+        (Unit(unit(1)), vec![1, 2, 3, 6]),
+        (Unit(unit(2)), vec![4, 5]),
+        (User(user(1)), vec![1, 2, 3, 4, 5]),
+        (User(user(2)), vec![6]),
+        (Key(user(1), key(1)), vec![2, 5]),
+        (Key(user(1), key(2)), vec![3]),
+        (Key(user(2), key(1)), vec![]),
+        (Organisation(organisation(9)), vec![]),
+        (Unit(unit(9)), vec![]),
+        (User(user(9)), vec![]),
+    ];
+    for (scope, expected) in ended_by {
+        let table = SessionTable::default();
+        let issue_to_all_from = |first: u64| {
+            for (token, person) in (first..).zip(&people) {
+                table.insert(SessionNumber(token), &session(token, None, HOUR), person);
+            }
+        };
+        let is_live = |token: u64| table.slide(&digest(token), after(0)).is_some();
+        issue_to_all_from(1);
+        table.end(scope, SessionNumber(8));
+        assert_eq!((1..8).filter(|token| !is_live(*token)).collect::<Vec<_>>(), expected, "{scope:?}");
+        issue_to_all_from(9);
+        assert!((9..16).all(is_live), "{scope:?} ends nothing issued after it");
+    }
+}
+
+#[test]
+fn m3_an_ending_is_never_taken_back_by_an_earlier_one() {
+    let table = with_one_session();
+    table.end(User(user(1)), SessionNumber(5));
+    table.end(User(user(1)), SessionNumber(0));
+    assert!(table.peek(&digest(1), after(0)).is_none());
+}
+
+#[test]
+fn sweeping_frees_what_has_ended_and_says_which() {
+    let table = SessionTable::default();
+    let with_key = identity(1, 1, 2, Method::WebApiKey(key(1)));
+    for (token, lifetime) in [(1, 10), (2, 20), (3, 30)] {
+        table.insert(SessionNumber(token), &session(token, None, lifetime), &somebody());
+    }
+    table.insert(SessionNumber(4), &session(4, None, HOUR), &with_key);
+    table.insert(SessionNumber(5), &session(5, None, HOUR), &with_key);
+    table.end(Key(user(2), key(1)), SessionNumber(4));
+    assert_eq!(table.count(), Held { password: 3, web_api_key: 2 }, "ended ones count until they are swept");
+
+    assert_eq!(sweep(&table, after(9)), [4]);
+    assert_eq!(sweep(&table, after(20)), [1, 2]);
+    assert_eq!(table.count(), Held { password: 1, web_api_key: 1 });
+    assert!(sweep(&table, after(20)).is_empty());
+    assert!(table.peek(&digest(3), after(20)).is_some() && table.peek(&digest(5), after(20)).is_some());
+}
+
+#[test]
+fn a_use_is_due_once_what_is_stored_is_an_interval_old() {
+    let table = SessionTable::default();
+    table.insert(SessionNumber(1), &session(1, Some(ms(HOUR)), HOUR), &somebody());
+    assert!(due_uses(&table, after(500), ms(100)).is_empty(), "there was no use");
+    table.slide(&digest(1), after(50)).unwrap();
+    assert!(due_uses(&table, after(99), ms(100)).is_empty());
+    assert_eq!(due_uses(&table, after(50), Duration::ZERO).len(), 1, "all that is lacking");
+
+    table.slide(&digest(1), after(99)).unwrap();
+    let uses = due_uses(&table, after(100), ms(100));
+    assert_eq!(
+        uses.iter().map(|used| (used.number.0, used.last_used_at)).collect::<Vec<_>>(),
+        [(1, after(99))]
+    );
+    assert_eq!(due_uses(&table, after(100), ms(100)).len(), 1, "it stays due until it is stored");
+    table.mark_stored(&uses);
+    assert!(due_uses(&table, after(5_000), ms(100)).is_empty());
+
+    table.slide(&digest(1), after(5_000)).unwrap();
+    assert_eq!(due_uses(&table, after(5_000), ms(100)).len(), 1, "what is stored is old already");
+}
+
+#[test]
+fn a_use_is_due_sooner_where_the_idle_time_is_short() {
+    let table = SessionTable::default();
+    table.insert(SessionNumber(1), &session(1, Some(ms(40)), HOUR), &somebody());
+    table.insert(SessionNumber(2), &session(2, None, HOUR), &somebody());
+    table.slide(&digest(1), after(1)).unwrap();
+    table.slide(&digest(2), after(1)).unwrap();
+    let due =
+        |now| due_uses(&table, after(now), ms(1_000)).iter().map(|used| used.number.0).collect::<Vec<_>>();
+    assert_eq!(due(9), []);
+    assert_eq!(due(10), [1], "a quarter of the idle time");
+    assert_eq!(due(1_000), [1, 2]);
+}
+
+#[test]
+fn a_use_during_its_own_commit_is_not_taken_for_stored() {
+    let table = with_one_session();
+    table.slide(&digest(1), after(3)).unwrap();
+    let uses = due_uses(&table, after(3), Duration::ZERO);
+    table.slide(&digest(1), after(4)).unwrap();
+    table.mark_stored(&uses);
+    assert_eq!(due_uses(&table, after(4), Duration::ZERO)[0].last_used_at, after(4));
+}
+
+#[test]
+fn subjects_are_forgotten_when_no_session_speaks_for_them() {
+    let table = with_one_session();
+    table.insert(SessionNumber(2), &session(2, None, HOUR), &identity(1, 1, 2, Method::Password));
+    let known = || {
+        let subjects = lock(&table.subjects);
+        (subjects.by_user.len(), subjects.units.len(), subjects.organisations.len())
+    };
+    table.forget_unused_subjects();
+    assert_eq!(known(), (2, 1, 1));
+
+    table.remove(&digest(1));
+    table.forget_unused_subjects();
+    assert_eq!(known(), (1, 1, 1), "the unit has another user");
+
+    let live = table.peek(&digest(2), after(0)).unwrap();
+    table.remove(&digest(2));
+    table.forget_unused_subjects();
+    assert_eq!(known(), (1, 1, 1), "an answer still speaks for them");
+    drop(live);
+    table.forget_unused_subjects();
+    assert_eq!(known(), (0, 0, 0));
+
+    table.insert(SessionNumber(3), &session(3, None, HOUR), &somebody());
+    table.end(User(user(1)), SessionNumber(4));
+    assert!(table.peek(&digest(3), after(0)).is_none(), "who comes back can be ended again");
+}
+
+/// The people of the model: two organisations, three units, three users, keys.
+fn people() -> Vec<Identity> {
+    [(1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 3, 3)]
+        .into_iter()
+        .flat_map(|(o, n, u)| {
+            [Method::Password, Method::WebApiKey(key(u))].map(|method| identity(o, n, u, method))
+        })
+        .collect()
+}
+
+fn scopes() -> Vec<Scope> {
+    let mut scopes = vec![Organisation(organisation(1)), Organisation(organisation(2))];
+    scopes.extend((1..4).flat_map(|n| [Unit(unit(n)), User(user(n)), Key(user(n), key(n))]));
+    scopes
+}
+
+fn is_within(identity: &Identity, scope: Scope) -> bool {
+    match scope {
+        Organisation(id) => identity.organisation == id,
+        Unit(id) => identity.unit == id,
+        User(id) => identity.user == id,
+        Key(user, key) => identity.user == user && identity.method == Method::WebApiKey(key),
+    }
+}
+
+/// What may happen to the table. Sessions are picked among all that were ever issued.
+#[derive(Clone, Debug)]
+enum Step {
+    Issue {
+        who: Index,
+        idle: Option<i64>,
+        lifetime: i64,
+    },
+    Slide(Index),
+    Peek(Index),
+    Release(Index),
+    End(Index),
+    Advance(i64),
+    /// To this many milliseconds after what is now the expiry of a session.
+    AdvanceToExpiry(Index, i64),
+    /// The journal may or may not learn of what was swept before a crash.
+    Sweep {
+        is_recorded: bool,
+    },
+    /// The journal commits the uses that are due, or fails to.
+    Flush {
+        interval: i64,
+        is_committed: bool,
+    },
+    /// The machine stops; the table is filled anew from what the journal has.
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let session = any::<Index>;
+    let idle = prop_oneof![
+        1 => Just(None),
+        4 => prop_oneof![Just(1), 1_i64..30, 30_i64..5_000, Just(i64::from(u32::MAX))].prop_map(Some),
+    ];
+    let lifetime = prop_oneof![1_i64..60, 60_i64..20_000, 20_000_i64..1 << 45];
+    let advance = prop_oneof![2 => Just(0_i64), 6 => 1_i64..40, 4 => 40_i64..4_000, 1 => 4_000_i64..1 << 40];
+    let interval = prop_oneof![Just(0_i64), 1_i64..50, 50_i64..30_000];
+    let step = prop_oneof![
+        6 => (session(), idle, lifetime).prop_map(|(who, idle, lifetime)| Step::Issue { who, idle, lifetime }),
+        12 => session().prop_map(Step::Slide),
+        3 => session().prop_map(Step::Peek),
+        1 => session().prop_map(Step::Release),
+        1 => session().prop_map(Step::End),
+        6 => advance.prop_map(Step::Advance),
+        3 => (session(), -1_i64..=1).prop_map(|(session, offset)| Step::AdvanceToExpiry(session, offset)),
+        1 => any::<bool>().prop_map(|is_recorded| Step::Sweep { is_recorded }),
+        3 => (interval, any::<bool>()).prop_map(|(interval, is_committed)| Step::Flush { interval, is_committed }),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+/// A session as the model has it: every fact on its own, nothing packed.
+#[derive(Debug)]
+struct Modelled {
+    number: u64,
+    identity: Identity,
+    issued: i64,
+    idle: Option<i64>,
+    ends: i64,
+    last_used: i64,
+    /// The last use that the journal has committed.
+    stored: i64,
+    is_ended: bool,
+    is_in_table: bool,
+    is_in_journal: bool,
+}
+
+impl Modelled {
+    fn expires(&self) -> i64 {
+        self.idle.map_or(self.ends, |idle| self.ends.min(self.last_used + idle))
+    }
+
+    fn is_live(&self, now: i64) -> bool {
+        self.is_in_table && !self.is_ended && now < self.expires()
+    }
+
+    fn is_due(&self, now: i64, interval: i64) -> bool {
+        let patience = self.idle.map_or(interval * 4, |idle| idle.min(interval * 4));
+        self.is_in_table && self.last_used != self.stored && (now - self.stored) * 4 >= patience
+    }
+}
+
+/// The table and the model side by side. A token is the place of its session in the list.
+struct Sides {
+    table: SessionTable,
+    sessions: Vec<Modelled>,
+    now: i64,
+    next_number: u64,
+    people: Vec<Identity>,
+}
+
+impl Sides {
+    fn new() -> Self {
+        let (table, people) = (SessionTable::default(), people());
+        Self { table, sessions: Vec::new(), now: START, next_number: 1, people }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now)
+    }
+
+    fn pick(&self, index: &Index) -> Option<usize> {
+        (!self.sessions.is_empty()).then(|| index.index(self.sessions.len()))
+    }
+
+    /// Moves the clock, which never runs backwards.
+    fn advance(&mut self, millis: i64) {
+        self.now = (self.now + millis.max(0)).min(LAST);
+    }
+
+    fn take_number(&mut self) -> SessionNumber {
+        self.next_number += 1;
+        SessionNumber(self.next_number - 1)
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Issue { who, idle, lifetime } => self.issue(who, *idle, *lifetime),
+            Step::Slide(index) => {
+                if let Some(token) = self.pick(index) {
+                    if self.sessions[token].is_live(self.now) {
+                        self.sessions[token].last_used = self.now;
+                    }
+                    self.compare(token, self.table.slide(&digest(token as u64), self.now()))?;
+                }
+            }
+            Step::Peek(index) => {
+                if let Some(token) = self.pick(index) {
+                    self.compare(token, self.table.peek(&digest(token as u64), self.now()))?;
+                }
+            }
+            Step::Release(index) => {
+                if let Some(token) = self.pick(index) {
+                    self.table.remove(&digest(token as u64));
+                    let session = &mut self.sessions[token];
+                    (session.is_ended, session.is_in_table, session.is_in_journal) = (true, false, false);
+                }
+            }
+            Step::End(index) => {
+                let scope = *index.get(&scopes());
+                let through = self.take_number();
+                self.table.end(scope, through);
+                self.sessions
+                    .iter_mut()
+                    .for_each(|session| session.is_ended |= is_within(&session.identity, scope));
+            }
+            Step::Advance(millis) => self.advance(*millis),
+            Step::AdvanceToExpiry(index, offset) => {
+                if let Some(token) = self.pick(index) {
+                    self.advance(self.sessions[token].expires() + offset - self.now);
+                }
+            }
+            Step::Sweep { is_recorded } => self.sweep(*is_recorded)?,
+            Step::Flush { interval, is_committed } => self.flush(*interval, *is_committed)?,
+            Step::Crash => self.crash(),
+        }
+        Ok(())
+    }
+
+    fn issue(&mut self, who: &Index, idle: Option<i64>, lifetime: i64) {
+        let session = Modelled {
+            number: self.take_number().0,
+            identity: who.get(&self.people).clone(),
+            issued: self.now,
+            idle,
+            ends: self.now + lifetime,
+            last_used: self.now,
+            stored: self.now,
+            is_ended: false,
+            is_in_table: true,
+            is_in_journal: true,
+        };
+        self.sessions.push(session);
+        self.insert(self.sessions.len() - 1);
+    }
+
+    /// Inserts what the journal has of a session.
+    fn insert(&self, token: usize) {
+        let modelled = &self.sessions[token];
+        let session = Session {
+            digest: digest(token as u64),
+            issued_at: Timestamp::from_millis(modelled.issued),
+            last_used_at: Timestamp::from_millis(modelled.stored),
+            idle: modelled.idle.map(ms),
+            ends_at: Timestamp::from_millis(modelled.ends),
+        };
+        self.table.insert(SessionNumber(modelled.number), &session, &modelled.identity);
+    }
+
+    fn sweep(&mut self, is_recorded: bool) -> Result<(), TestCaseError> {
+        let mut expected = Vec::new();
+        for session in &mut self.sessions {
+            if session.is_in_table && !session.is_live(self.now) {
+                expected.push(session.number);
+                session.is_in_table = false;
+                session.is_in_journal &= !is_recorded;
+            }
+        }
+        prop_assert_eq!(sweep(&self.table, self.now()), expected);
+        self.table.forget_unused_subjects();
+        Ok(())
+    }
+
+    fn flush(&mut self, interval: i64, is_committed: bool) -> Result<(), TestCaseError> {
+        let uses = due_uses(&self.table, self.now(), ms(interval));
+        for session in &mut self.sessions {
+            let found = uses.iter().find(|used| used.number.0 == session.number);
+            // The table keeps 32 bits of what is stored; beyond their reach it may wait for the next round.
+            if self.now - session.stored < 1 << 32 {
+                prop_assert_eq!(found.is_some(), session.is_due(self.now, interval), "{:?}", session);
+            }
+            if let Some(used) = found {
+                prop_assert_eq!(used.last_used_at.as_millis(), session.last_used);
+                session.stored = if is_committed { session.last_used } else { session.stored };
+            }
+        }
+        if is_committed {
+            self.table.mark_stored(&uses);
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self) {
+        self.table = SessionTable::default();
+        for token in 0..self.sessions.len() {
+            let session = &mut self.sessions[token];
+            session.is_in_table = session.is_in_journal && !session.is_ended;
+            session.last_used = session.stored;
+            if session.is_in_table {
+                self.insert(token);
+            }
+        }
+    }
+
+    /// Whether the table said of a token what the model says.
+    fn compare(&self, token: usize, found: Option<Live>) -> Result<(), TestCaseError> {
+        let session = &self.sessions[token];
+        prop_assert_eq!(found.is_some(), session.is_live(self.now), "at {}: {:?}", self.now, session);
+        if let Some(live) = found {
+            prop_assert_eq!(live.number.0, session.number);
+            prop_assert_eq!(live.subject.identity(), &session.identity);
+            prop_assert_eq!(live.issued_at.as_millis(), session.issued / 1000 * 1000);
+            prop_assert_eq!(live.last_used_at.as_millis(), session.last_used);
+            prop_assert_eq!(live.expires_at.as_millis(), session.expires());
+        }
+        Ok(())
+    }
+
+    fn compare_all(&self) -> Result<(), TestCaseError> {
+        for token in 0..self.sessions.len() {
+            self.compare(token, self.table.peek(&digest(token as u64), self.now()))?;
+        }
+        let held = |is_password: bool| {
+            let counts =
+                |s: &&Modelled| s.is_in_table && (s.identity.method == Method::Password) == is_password;
+            self.sessions.iter().filter(counts).count() as u64
+        };
+        prop_assert_eq!(self.table.count(), Held { password: held(true), web_api_key: held(false) });
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn t4_t5_expiry_agrees_with_a_simple_model(steps in steps()) {
+        let mut sides = Sides::new();
+        for step in &steps {
+            let lives_until: Vec<_> = sides.sessions.iter().map(|s| (s.is_live(sides.now), s.expires())).collect();
+            sides.take(step)?;
+            sides.compare_all()?;
+            if let Step::Crash = step {
+                for (session, (was_live, until)) in sides.sessions.iter().zip(lives_until) {
+                    prop_assert!(session.expires() <= until, "a restart lengthened {session:?}");
+                    prop_assert!(was_live || !session.is_live(sides.now), "a restart revived {session:?}");
+                }
+            }
+        }
+    }
+}
