@@ -1,0 +1,103 @@
+//! SQLite: one database file, one process, one connection that writes.
+//!
+//! A [`SqliteStore`] is opened, fills the session table, and is then taken apart: the [`SqliteLedger`] writes for the
+//! journal's thread, the [`SqliteDirectory`] reads on threads of its own. In WAL mode neither waits for the other. A
+//! commit is synchronous (`synchronous=FULL`), so what the ledger has committed survives a power failure.
+
+mod audit;
+mod change;
+mod directory;
+mod error;
+mod folder;
+mod ledger;
+mod load;
+mod lookup;
+mod schema;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc};
+
+use doorward_domain::{
+    clock::Timestamp,
+    journal::{Entry, LedgerError, Outcome},
+    observer::Observer,
+};
+
+pub use self::{audit::AuditRow, directory::SqliteDirectory, error::OpenError, ledger::SqliteLedger};
+use self::{
+    folder::Folder,
+    ledger::{JournalState, Writer},
+};
+
+/// What the data in a database is for. It is stored with them, so that `serve` and `serve --demo` never open each
+/// other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Made by `serve --demo`, with accounts that everybody knows.
+    Demo,
+    /// Made by `init`.
+    Real,
+}
+
+/// An open database that nothing reads or writes yet. It holds the folder: nobody else can open it until the store,
+/// or the ledger made of it, is dropped.
+#[derive(Debug)]
+pub struct SqliteStore {
+    kind: Kind,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Makes the folder, unless it is there, and a new database in it, readable by its owner only. Refuses a folder
+    /// that has a database. A creation that was cut off leaves no database.
+    pub fn create(folder: &Path, kind: Kind) -> Result<Self, OpenError> {
+        let folder = Folder::make(folder)?;
+        let unfinished = folder.start_database()?;
+        schema::create(&unfinished, kind)?;
+        folder.finish_database()?;
+        Self::open_in(folder)
+    }
+
+    /// Opens the database in a folder, checks it for damage and brings its schema up to date. The check reads all but
+    /// the audit records.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_in(Folder::find(folder)?)
+    }
+
+    fn open_in(folder: Folder) -> Result<Self, OpenError> {
+        let database = folder.database();
+        let connection = schema::open(&database)?;
+        let (state, kind) =
+            JournalState::read(&connection).map_err(|error| OpenError::from_sqlite(&database, error))?;
+        Ok(Self { kind, writer: Writer { connection, state, folder } })
+    }
+
+    /// What the data is for.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The latest time known to the journal, for `Clock::not_before`.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.writer.state.latest
+    }
+
+    /// Commits entries directly, while there is no journal yet and no session table that would have to follow.
+    pub fn apply(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+        self.writer.commit(batch)
+    }
+
+    /// Takes the store apart into the ledger, which tells `observer` of its commits, and a directory with this many
+    /// threads, one at least.
+    pub fn start(
+        self,
+        observer: Arc<dyn Observer>,
+        readers: usize,
+    ) -> Result<(SqliteLedger, SqliteDirectory), OpenError> {
+        let directory = SqliteDirectory::start(self.writer.folder.database(), readers)?;
+        Ok((SqliteLedger { writer: self.writer, observer }, directory))
+    }
+}

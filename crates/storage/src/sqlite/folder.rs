@@ -1,0 +1,99 @@
+//! The data folder: its files, and the lock by which one process at a time holds it.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::OpenError;
+
+/// A data folder, held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Locked by the operating system for this open file, so another open in the same process is refused as well,
+    /// and a killed process leaves nothing locked.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder unless it is there, and takes it. Refuses one with a database.
+    pub(super) fn make(path: &Path) -> Result<Self, OpenError> {
+        if !path.exists() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.and_then(|()| sync(parent(path))).map_err(|reason| unusable(path, reason))?;
+        }
+        let folder = Self::take(path)?;
+        if folder.database().exists() {
+            return Err(OpenError::AlreadyExists { database: folder.database() });
+        }
+        Ok(folder)
+    }
+
+    /// Takes a folder with a database.
+    pub(super) fn find(path: &Path) -> Result<Self, OpenError> {
+        match path.join(DATABASE).try_exists() {
+            Ok(true) => Self::take(path),
+            Ok(false) if path.is_dir() => Err(OpenError::DatabaseMissing { folder: path.into() }),
+            Ok(false) => Err(OpenError::FolderMissing { folder: path.into() }),
+            Err(reason) => Err(unusable(path, reason)),
+        }
+    }
+
+    fn take(path: &Path) -> Result<Self, OpenError> {
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join(LOCK));
+        let lock = lock.map_err(|reason| unusable(path, reason))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { folder: path.into() }),
+            Err(TryLockError::Error(reason)) => Err(unusable(path, reason)),
+        }
+    }
+
+    /// The path of the database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// Makes an empty file under another name, to become the database when it is complete.
+    pub(super) fn start_database(&self) -> Result<PathBuf, OpenError> {
+        let unfinished = self.path.join(UNFINISHED);
+        let removed = match fs::remove_file(&unfinished) {
+            Err(reason) if reason.kind() != ErrorKind::NotFound => Err(reason),
+            _ => Ok(()),
+        };
+        let made = || OpenOptions::new().create_new(true).write(true).mode(0o600).open(&unfinished);
+        removed.and_then(|()| made()).map_err(|reason| unusable(&self.path, reason))?;
+        Ok(unfinished)
+    }
+
+    /// Gives the complete database its name, durably.
+    pub(super) fn finish_database(&self) -> Result<(), OpenError> {
+        let renamed = fs::rename(self.path.join(UNFINISHED), self.database());
+        renamed.and_then(|()| sync(&self.path)).map_err(|reason| unusable(&self.path, reason))
+    }
+}
+
+const DATABASE: &str = "doorward.db";
+const LOCK: &str = "doorward.lock";
+const UNFINISHED: &str = "doorward.db.unfinished";
+
+/// Makes durable which names a folder holds.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn unusable(path: &Path, reason: io::Error) -> OpenError {
+    let folder = path.into();
+    match reason.kind() {
+        ErrorKind::NotADirectory => OpenError::NotAFolder { folder },
+        _ => OpenError::FolderUnusable { folder, reason },
+    }
+}

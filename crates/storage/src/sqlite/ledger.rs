@@ -1,0 +1,212 @@
+//! The ledger: batches of the journal, each one transaction.
+
+use std::{sync::Arc, time::Instant};
+
+use doorward_domain::{
+    clock::Timestamp,
+    directory::Change,
+    id::KeyId,
+    journal::{Entry, Ledger, LedgerError, Outcome, Seen},
+    observer::Observer,
+    session::{Identity, Session, SessionNumber},
+    session_table::Use,
+};
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
+
+use super::{Kind, audit, change, error::ledger_error, folder::Folder, words};
+
+/// Where the journal's batches are made durable.
+pub struct SqliteLedger {
+    pub(super) writer: Writer,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+impl Ledger for SqliteLedger {
+    fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Vec<Outcome>, LedgerError> {
+        let started = Instant::now();
+        let outcomes = self.writer.commit(batch)?;
+        self.observer.committed(batch.len(), started.elapsed());
+        Ok(outcomes)
+    }
+}
+
+/// The one connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    /// As committed.
+    pub(super) state: JournalState,
+    /// Last, so that the lock outlives the connection.
+    pub(super) folder: Folder,
+}
+
+impl Writer {
+    pub(super) fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Vec<Outcome>, LedgerError> {
+        self.try_commit(batch).map_err(|error| ledger_error(&self.folder.database(), error))
+    }
+
+    /// Whatever fails, dropping the transaction rolls it back, and the state stays as committed.
+    fn try_commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>> {
+        let mut state = self.state;
+        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let outcomes =
+            batch.iter().map(|entry| state.write(&mut transaction, entry)).collect::<Result<Vec<_>>>()?;
+        if state != self.state {
+            state.save(&transaction)?;
+        }
+        transaction.commit()?;
+        self.state = state;
+        Ok(outcomes)
+    }
+}
+
+/// What the journal carries from batch to batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JournalState {
+    /// The number that the next session or ending takes.
+    next: SessionNumber,
+    /// The latest time known to the journal.
+    pub(super) latest: Option<Timestamp>,
+}
+
+impl JournalState {
+    pub(super) fn read(connection: &Connection) -> Result<(Self, Kind)> {
+        connection.query_row("SELECT next_number, latest, kind FROM journal_state", [], |row| {
+            let latest = row.get::<_, Option<_>>(1)?.map(Timestamp::from_millis);
+            let state = Self { next: SessionNumber(row.get(0)?), latest };
+            Ok((state, words::read_kind(row.get_ref(2)?.as_str()?)))
+        })
+    }
+
+    fn save(&self, connection: &Connection) -> Result<()> {
+        let sql = "UPDATE journal_state SET next_number = ?1, latest = ?2";
+        let latest = self.latest.map(Timestamp::as_millis);
+        connection.prepare_cached(sql)?.execute(params![self.next.0, latest])?;
+        Ok(())
+    }
+
+    /// Takes the next number for good.
+    fn take(&mut self) -> SessionNumber {
+        let taken = self.next;
+        self.next.0 += 1;
+        taken
+    }
+
+    fn saw(&mut self, time: Timestamp) {
+        self.latest = self.latest.max(Some(time));
+    }
+
+    /// Writes one entry. An entry that is not committed leaves nothing behind.
+    fn write(&mut self, transaction: &mut Transaction<'_>, entry: &Entry) -> Result<Outcome> {
+        let mut number = None;
+        let audit = match entry {
+            Entry::Issue { session, identity, seen, audit } => {
+                if !are_as_seen(transaction, identity, seen)? {
+                    return Ok(Outcome::Refused);
+                }
+                add(transaction, self.next, session, identity)?;
+                number = Some(self.take());
+                Some(audit)
+            }
+            Entry::Release { number, audit, .. } => {
+                // A session that is gone already has ended too.
+                forget(transaction, &[*number])?;
+                Some(audit)
+            }
+            Entry::Change { change, audit } => {
+                let outcome = change::apply(transaction, change, audit.at, self.next)?;
+                if outcome != Outcome::Committed(None) {
+                    return Ok(outcome);
+                }
+                number = change.ends().map(|_| self.take());
+                Some(audit)
+            }
+            Entry::Upgrade(Change::UpgradePasswordHash { organisation, user, from, to }) => {
+                if !change::upgrade_password_hash(transaction, *organisation, *user, from, to)? {
+                    return Ok(Outcome::Refused);
+                }
+                None
+            }
+            // Every other change has an audit record.
+            Entry::Upgrade(_) => return Ok(Outcome::Refused),
+            Entry::Record(audit) => Some(audit),
+            Entry::Uses(uses) => {
+                touch(transaction, uses)?;
+                None
+            }
+            Entry::Forget(numbers) => {
+                forget(transaction, numbers)?;
+                None
+            }
+            Entry::Tick(time) => {
+                self.saw(*time);
+                None
+            }
+        };
+        if let Some(audit) = audit {
+            audit::insert(transaction, audit)?;
+            self.saw(audit.at);
+        }
+        Ok(Outcome::Committed(number))
+    }
+}
+
+/// Says whether all marks are as a login saw them. A row that is not there, or is another organisation's, has no mark.
+fn are_as_seen(connection: &Connection, identity: &Identity, seen: &Seen) -> Result<bool> {
+    // The pluses keep SQLite to the primary keys: the indexes that begin with the organisation are a detour.
+    let sql = "
+        SELECT EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND ended = ?2)
+           AND EXISTS (SELECT 1 FROM unit WHERE id = ?3 AND +organisation = ?1 AND ended = ?4)
+           AND EXISTS (SELECT 1 FROM user WHERE id = ?5 AND +organisation = ?1 AND ended = ?6)
+           AND (?7 IS NULL AND ?8 IS NULL
+                OR EXISTS (SELECT 1 FROM web_api_key
+                           WHERE id = ?7 AND user = ?5 AND organisation = ?1 AND ended = ?8))";
+    let marks = params![
+        identity.organisation.to_bytes(),
+        seen.organisation.0,
+        identity.unit.to_bytes(),
+        seen.unit.0,
+        identity.user.to_bytes(),
+        seen.user.0,
+        identity.method.key().map(KeyId::to_bytes),
+        seen.key.map(|mark| mark.0),
+    ];
+    connection.prepare_cached(sql)?.query_row(marks, |row| row.get(0))
+}
+
+fn add(connection: &Connection, number: SessionNumber, session: &Session, identity: &Identity) -> Result<()> {
+    let sql = "
+        INSERT INTO session (number, digest, user, unit, key, issued_at, last_used_at, idle_ms, ends_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    connection.prepare_cached(sql)?.execute(params![
+        number.0,
+        session.digest.as_bytes(),
+        identity.user.to_bytes(),
+        identity.unit.to_bytes(),
+        identity.method.key().map(KeyId::to_bytes),
+        session.issued_at.as_millis(),
+        session.last_used_at.as_millis(),
+        session.idle.map(|idle| idle.as_millis() as i64),
+        session.ends_at.as_millis(),
+    ])?;
+    Ok(())
+}
+
+/// Notes later uses. A session that is not there stays away.
+fn touch(connection: &Connection, uses: &[Use]) -> Result<()> {
+    let sql = "UPDATE session SET last_used_at = max(last_used_at, ?2) WHERE number = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    for used in uses {
+        statement.execute(params![used.number.0, used.last_used_at.as_millis()])?;
+    }
+    Ok(())
+}
+
+/// Deletes sessions, as many of them as are there.
+pub(super) fn forget(connection: &Connection, numbers: &[SessionNumber]) -> Result<()> {
+    let mut statement = connection.prepare_cached("DELETE FROM session WHERE number = ?1")?;
+    for number in numbers {
+        statement.execute([number.0])?;
+    }
+    Ok(())
+}
