@@ -29,7 +29,6 @@ pub(crate) fn create(
     clock: &Clock,
     random: &dyn Randomness,
 ) -> anyhow::Result<SqliteStore> {
-    let mut store = SqliteStore::create(folder, Kind::Demo)?;
     let founding = Founding {
         organisation: ORGANISATION,
         is_operator: false,
@@ -47,8 +46,8 @@ pub(crate) fn create(
         digest: PlainKey::parse(KEY).context("the demo's key")?.digest(),
         expires_at: None,
     };
-    init::store_changes(&mut store, founded.changes.into_iter().chain([key]), clock)?;
-    Ok(store)
+    let entries = init::entries(founded.changes.into_iter().chain([key]), clock);
+    Ok(SqliteStore::create(folder, Kind::Demo, &entries)?)
 }
 
 /// What the demo tells whoever started it.

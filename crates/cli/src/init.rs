@@ -9,7 +9,7 @@ use doorward_domain::{
     credential::Password,
     directory::{Change, Role},
     id::{OrganisationId, UnitId, UserId},
-    journal::{Entry, Outcome},
+    journal::Entry,
     name::CanonicalName,
     passwords::Argon2Cost,
     random::Randomness,
@@ -37,8 +37,7 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
         password: password.clone(),
     };
     let founded = found(&founding, config.passwords.cost(), &clock, &random)?;
-    let mut store = SqliteStore::create(&config.data, Kind::Real)?;
-    store_changes(&mut store, founded.changes, &clock)?;
+    SqliteStore::create(&config.data, Kind::Real, &entries(founded.changes, &clock))?;
 
     println!("organisation  {} ({}), the operator organisation", founding.organisation, founded.organisation);
     println!("unit          {} ({})", founding.unit, founded.unit);
@@ -128,18 +127,8 @@ pub(crate) fn found(
     Ok(Founded { organisation, unit, user, changes })
 }
 
-/// Stores changes as the operator's own, all or nothing.
-pub(crate) fn store_changes(
-    store: &mut SqliteStore,
-    changes: impl IntoIterator<Item = Change>,
-    clock: &Clock,
-) -> anyhow::Result<()> {
+/// Changes as the operator's own.
+pub(crate) fn entries(changes: impl IntoIterator<Item = Change>, clock: &Clock) -> Vec<Entry> {
     let audit = AuditRecord::new(clock.now(), Event::Created, Reason::Ok, &Origin::default());
-    let entries: Vec<_> =
-        changes.into_iter().map(|change| Entry::Change { change, audit: audit.clone() }).collect();
-    let outcomes = store.apply(&entries)?;
-    if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Committed(_))) {
-        bail!("the data folder holds something already; choose another with --data");
-    }
-    Ok(())
+    changes.into_iter().map(|change| Entry::Change { change, audit: audit.clone() }).collect()
 }

@@ -255,5 +255,6 @@ fn apply(table: &SessionTable, changes: &AtomicU64, entry: &Entry, outcome: Outc
     }
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests;

@@ -51,12 +51,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Makes the folder, unless it is there, and a new database in it, readable by its owner only. Refuses a folder
-    /// that has a database. A creation that was cut off leaves no database.
-    pub fn create(folder: &Path, kind: Kind) -> Result<Self, OpenError> {
+    /// Makes the folder, unless it is there, and a new database in it that holds `first`, readable by its owner only.
+    /// Refuses a folder that has a database. A creation that fails or is cut off leaves no database.
+    pub fn create(folder: &Path, kind: Kind, first: &[Entry]) -> Result<Self, OpenError> {
         let folder = Folder::make(folder)?;
         let unfinished = folder.start_database()?;
-        schema::create(&unfinished, kind)?;
+        schema::create(&unfinished, kind, first)?;
         folder.finish_database()?;
         Self::open_in(folder)
     }

@@ -97,14 +97,12 @@ impl TestServer {
         let clock = TestClock::default();
         let now = clock.wall();
         let folder = tempfile::tempdir().expect("a folder");
-        let mut store = SqliteStore::create(folder.path(), Kind::Real).expect("a database");
         let demo = Organisation::demo(now);
         let (other, operator) = (Organisation::new("OTHER", now), Organisation::new("OPERATOR", now));
-        for (organisation, is_operator) in [(&demo, false), (&other, false), (&operator, true)] {
-            let outcomes =
-                store.apply(&organisation.entries(is_operator, options.cost, now)).expect("a commit");
-            assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed(_))), "{outcomes:?}");
-        }
+        let all = [(&demo, false), (&other, false), (&operator, true)];
+        let entries =
+            all.map(|(organisation, is_operator)| organisation.entries(is_operator, options.cost, now));
+        let store = SqliteStore::create(folder.path(), Kind::Real, &entries.concat()).expect("a database");
         Self::run(store, folder, clock, options, [demo, other, operator]).await
     }
 

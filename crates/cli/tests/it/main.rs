@@ -1,6 +1,8 @@
 //! Black-box tests: a whole server over HTTP, in this process or as the real binary. The modules follow the URLs;
 //! a test that proves a row of the security requirements is named after it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod binary;
 mod errors;
 mod faults;

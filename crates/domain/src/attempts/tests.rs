@@ -122,6 +122,22 @@ fn l1_the_window_forgets() {
 }
 
 #[test]
+fn l1_the_window_begins_with_the_first_failure_and_no_later_one_moves_it() {
+    let fixture = Fixture::new();
+    drop(fixture.begin(ZOE).unwrap());
+    fixture.hands.advance(RULES.window - MILLISECOND);
+    fixture.fail(1);
+    fixture.hands.advance(RULES.window - MILLISECOND);
+    fixture.fail(1);
+    fixture.hands.advance(MILLISECOND);
+    fixture.fail(2);
+    drop(fixture.begin(ZOE).unwrap());
+    fixture.hands.advance(RULES.window - MILLISECOND);
+    fixture.fail(1);
+    assert!(matches!(fixture.barred(ZOE), Barred::Locked(_)));
+}
+
+#[test]
 fn l1_locks_in_a_row_double_up_to_the_longest() {
     let fixture = Fixture::new();
     for seconds in [60, 120, 180, 180] {

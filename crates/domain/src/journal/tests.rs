@@ -301,6 +301,23 @@ fn what_ends_nothing_changes_nothing_in_the_table() {
 }
 
 #[test]
+fn changes_are_counted_when_they_come_into_force() {
+    let fixture = Fixture::new();
+    let change = || set_status(Scope::User(ZOE), Status::Active);
+    let submitted = fixture.submit_alone(change());
+    assert_eq!(fixture.journal.changes(), 0, "what is not durable is not in force");
+    fixture.answer([Outcome::Refused]);
+    assert_eq!(submitted.wait(), Ok(Outcome::Refused));
+    assert_eq!(fixture.journal.changes(), 0);
+    fixture.commit(change(), None);
+    assert_eq!(fixture.journal.changes(), 1);
+    fixture.commit(issue(1), Some(1));
+    fixture.commit(change(), None);
+    assert_eq!(fixture.journal.clone().changes(), 2);
+    fixture.thread.stop();
+}
+
+#[test]
 fn uses_are_stored_once_they_are_committed() {
     let fixture = Fixture::new();
     fixture.commit(issue(1), Some(1));

@@ -255,7 +255,7 @@ async fn o1_who_hangs_up_frees_their_place_and_is_not_hashed_for() {
         move || was_run.store(true, Ordering::Relaxed)
     }));
     let mut stays = pin!(passwords.verify(password("a"), None, SALT));
-    assert!(poll_once(gone.as_mut()).is_pending() && poll_once(stays.as_mut()).is_pending());
+    assert!(poll_once(stays.as_mut()).is_pending() && poll_once(gone.as_mut()).is_pending());
     drop(gone);
     assert_eq!(passwords.waiting(), 1);
     assert_eq!(Arc::strong_count(&was_run), 1, "the password is not kept waiting for a thread");
@@ -267,6 +267,23 @@ async fn o1_who_hangs_up_frees_their_place_and_is_not_hashed_for() {
     assert_eq!(late.await, Ok(Verdict::Unusable));
     assert!(!was_run.load(Ordering::Relaxed));
     assert_eq!(jobs.0.load(Ordering::Relaxed), 3, "the blockade, the one who stayed and the one who came");
+}
+
+#[tokio::test]
+async fn o1_who_waits_longest_is_served_first() {
+    let (passwords, _) = start(COST);
+    let blockade = Blockade::of(&passwords);
+    let (tell, served) = mpsc::channel();
+    let mut waiting = ["first", "second"].map(|who| {
+        let tell = tell.clone();
+        Box::pin(passwords.run(move || tell.send(who).unwrap()))
+    });
+    assert!(waiting.iter_mut().all(|job| poll_once(job.as_mut()).is_pending()));
+    blockade.lift().await;
+    for job in waiting {
+        job.await.unwrap();
+    }
+    assert_eq!(served.try_iter().collect::<Vec<_>>(), ["first", "second"]);
 }
 
 #[tokio::test]

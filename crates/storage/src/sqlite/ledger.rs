@@ -42,22 +42,28 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Vec<Outcome>, LedgerError> {
-        self.try_commit(batch).map_err(|error| ledger_error(&self.folder.database(), error))
+        let committed = commit(&mut self.connection, &mut self.state, batch);
+        committed.map_err(|error| ledger_error(&self.folder.database(), error))
     }
+}
 
-    /// Whatever fails, dropping the transaction rolls it back, and the state stays as committed.
-    fn try_commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>> {
-        let mut state = self.state;
-        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let outcomes =
-            batch.iter().map(|entry| state.write(&mut transaction, entry)).collect::<Result<Vec<_>>>()?;
-        if state != self.state {
-            state.save(&transaction)?;
-        }
-        transaction.commit()?;
-        self.state = state;
-        Ok(outcomes)
+/// Commits a batch as one transaction. Whatever fails, dropping the transaction rolls it back, and the state stays as
+/// committed.
+pub(super) fn commit(
+    connection: &mut Connection,
+    committed: &mut JournalState,
+    batch: &[Entry],
+) -> Result<Vec<Outcome>> {
+    let mut state = *committed;
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcomes =
+        batch.iter().map(|entry| state.write(&mut transaction, entry)).collect::<Result<Vec<_>>>()?;
+    if state != *committed {
+        state.save(&transaction)?;
     }
+    transaction.commit()?;
+    *committed = state;
+    Ok(outcomes)
 }
 
 /// What the journal carries from batch to batch.

@@ -2,9 +2,15 @@
 
 use std::{path::Path, time::Duration};
 
+use doorward_domain::journal::{Entry, Outcome};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig, params};
 
-use super::{Kind, OpenError, error::one_line, words};
+use super::{
+    Kind, OpenError,
+    error::one_line,
+    ledger::{self, JournalState},
+    words,
+};
 
 refinery::embed_migrations!("migrations/sqlite");
 
@@ -17,16 +23,22 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than this room has statements, so that each is prepared once per connection.
 const STATEMENTS: usize = 64;
 
-/// Makes an empty file a database without any accounts.
-pub(super) fn create(database: &Path, kind: Kind) -> Result<(), OpenError> {
+/// Makes an empty file a database that holds `first`, all of it.
+pub(super) fn create(database: &Path, kind: Kind, first: &[Entry]) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::from_sqlite(database, error);
     let mut connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     // One file until it is complete, then synchronised: that is all a file needs that can be made again.
     connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(())).map_err(sqlite)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
     migrate(database, &mut connection)?;
-    let first = "INSERT INTO journal_state (one, next_number, latest, kind) VALUES (1, 1, NULL, ?1)";
-    connection.execute(first, params![words::kind(kind)]).map_err(sqlite)?;
+    let state = "INSERT INTO journal_state (one, next_number, latest, kind) VALUES (1, 1, NULL, ?1)";
+    connection.execute(state, params![words::kind(kind)]).map_err(sqlite)?;
+    let (mut state, _) = JournalState::read(&connection).map_err(sqlite)?;
+    let outcomes = ledger::commit(&mut connection, &mut state, first).map_err(sqlite)?;
+    if outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Committed(_))) {
+        let reason = "what it should hold first contradicts itself".to_owned();
+        return Err(OpenError::Sqlite { database: database.into(), reason });
+    }
     connection.close().map_err(|(_, error)| sqlite(error))
 }
 

@@ -42,7 +42,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A new store with the company ACME (units sales and lab, user zoe, who has a key) and the company Globex.
 fn company() -> (TempDir, SqliteStore) {
     let folder = TempDir::new().unwrap();
-    let mut store = SqliteStore::create(&folder.path().join("data"), Kind::Real).unwrap();
+    let mut store = SqliteStore::create(&folder.path().join("data"), Kind::Real, &[]).unwrap();
     let acme = [
         create_organisation(ACME, "ACME", false),
         create_unit(SALES, ACME, "Sales"),

@@ -190,5 +190,5 @@ fn t4_the_latest_time_is_kept() {
     assert_eq!(reopen(store, &folder).latest(), Some(at(30)));
 
     let empty = TempDir::new().unwrap();
-    assert_eq!(SqliteStore::create(empty.path(), Kind::Real).unwrap().latest(), None);
+    assert_eq!(SqliteStore::create(empty.path(), Kind::Real, &[]).unwrap().latest(), None);
 }

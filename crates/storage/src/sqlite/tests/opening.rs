@@ -40,7 +40,7 @@ fn kind_is_kept() {
     let folder = TempDir::new().unwrap();
     for (name, kind) in [("real", Kind::Real), ("demo", Kind::Demo)] {
         let folder = folder.path().join(name);
-        assert_eq!(SqliteStore::create(&folder, kind).unwrap().kind(), kind);
+        assert_eq!(SqliteStore::create(&folder, kind, &[]).unwrap().kind(), kind);
         assert_eq!(SqliteStore::open(&folder).unwrap().kind(), kind);
     }
 }
@@ -48,15 +48,15 @@ fn kind_is_kept() {
 #[test]
 fn creates_in_a_folder_that_is_there_and_in_folders_that_are_not() {
     let folder = TempDir::new().unwrap();
-    SqliteStore::create(folder.path(), Kind::Real).unwrap();
-    SqliteStore::create(&folder.path().join("a/b"), Kind::Real).unwrap();
+    SqliteStore::create(folder.path(), Kind::Real, &[]).unwrap();
+    SqliteStore::create(&folder.path().join("a/b"), Kind::Real, &[]).unwrap();
 }
 
 #[test]
 fn creates_only_once() {
     let (folder, store) = company();
     drop(store);
-    let error = SqliteStore::create(&data(&folder), Kind::Real).unwrap_err();
+    let error = SqliteStore::create(&data(&folder), Kind::Real, &[]).unwrap_err();
     assert!(matches!(error, OpenError::AlreadyExists { .. }), "{error}");
     assert_readable(&error.to_string(), &data(&folder));
     assert_eq!(count(&SqliteStore::open(&data(&folder)).unwrap(), "organisation"), 2);
@@ -67,7 +67,7 @@ fn a_creation_that_was_cut_off_can_be_repeated() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("doorward.db.unfinished"), "half a header").unwrap();
     assert!(matches!(refusal(folder.path()), OpenError::DatabaseMissing { .. }));
-    SqliteStore::create(folder.path(), Kind::Real).unwrap();
+    SqliteStore::create(folder.path(), Kind::Real, &[]).unwrap();
     assert!(!folder.path().join("doorward.db.unfinished").exists());
 }
 
@@ -88,7 +88,7 @@ fn a_file_is_no_folder() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(matches!(refusal(&file), OpenError::NotAFolder { .. }));
-    let error = SqliteStore::create(&file, Kind::Real).unwrap_err();
+    let error = SqliteStore::create(&file, Kind::Real, &[]).unwrap_err();
     assert!(matches!(error, OpenError::NotAFolder { .. }), "{error}");
 }
 
@@ -96,7 +96,7 @@ fn a_file_is_no_folder() {
 fn a_second_open_is_refused_while_the_first_lives() {
     let (folder, store) = company();
     assert!(matches!(refusal(&data(&folder)), OpenError::InUse { .. }));
-    let error = SqliteStore::create(&data(&folder), Kind::Real).unwrap_err();
+    let error = SqliteStore::create(&data(&folder), Kind::Real, &[]).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     let (ledger, directory) = store.start(Arc::new(NoObserver), 1).unwrap();
     assert!(matches!(refusal(&data(&folder)), OpenError::InUse { .. }), "the ledger goes on holding it");

@@ -1,0 +1,210 @@
+//! Who is there: a hundred organisations of ten units, ten sessions a user, nine by password and one by Web API key.
+//!
+//! The token of session number `i` is `i` in hexadecimal, so that the load generator needs no list. What is looked up
+//! is the SHA-256 of a token, and that of a counter is as evenly spread as that of a random number.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use doorward_domain::{
+    audit::{AuditRecord, Event, Origin, Reason},
+    clock::{Clock, Timestamp},
+    credential::{Password, PlainKey, PlainToken},
+    directory::{Change, Role},
+    id::{KeyId, OrganisationId, UnitId, UserId},
+    journal::{Entry, Outcome, Seen},
+    lifetimes::Lifetimes,
+    name::CanonicalName,
+    passwords::Argon2Cost,
+    session::{Identity, Method, Session, SessionNumber},
+};
+use doorward_storage::SqliteStore;
+
+use crate::system::SystemRandomness;
+
+const ORGANISATIONS: usize = 100;
+const UNITS: usize = 10;
+const SESSIONS_PER_USER: usize = 10;
+/// Entries in one transaction.
+const BATCH: usize = 20_000;
+/// Sessions were issued and last used within this time before the start.
+const PAST: Duration = Duration::from_secs(15 * 60);
+
+struct Organisation {
+    id: OrganisationId,
+    code: String,
+    units: Vec<(UnitId, String)>,
+}
+
+struct User {
+    id: UserId,
+    username: String,
+    key: KeyId,
+}
+
+/// Fills an empty database.
+pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> anyhow::Result<()> {
+    let (began, now) = (Instant::now(), clock.now());
+    let sessions = sessions as usize;
+    let mut batches = Batches { store, entries: Vec::with_capacity(BATCH) };
+
+    let mut organisations = Vec::with_capacity(ORGANISATIONS);
+    for i in 0..ORGANISATIONS {
+        organisations.push(found_organisation(&mut batches, i, now)?);
+    }
+    let mut users = Vec::with_capacity(sessions.div_ceil(SESSIONS_PER_USER));
+    // Nobody logs in with a password, so one hash will do.
+    let hash = Argon2Cost::FLOOR.hash(&Password::generate(&SystemRandomness)?, &SystemRandomness)?;
+    for i in 0..users.capacity() {
+        let organisation = &organisations[i % ORGANISATIONS];
+        let user = User {
+            id: UserId::generate(now, &SystemRandomness)?,
+            username: format!("user{i:06}"),
+            key: KeyId::generate(now, &SystemRandomness)?,
+        };
+        batches.change(
+            Change::CreateUser {
+                id: user.id,
+                organisation: organisation.id,
+                username: user.username.clone(),
+                canonical: canonical(&user.username)?,
+                role: Role::Member,
+                units: units_of(organisation, i).map(|(id, _)| *id).to_vec(),
+                password_hash: hash.clone(),
+            },
+            now,
+        )?;
+        batches.change(
+            Change::CreateKey {
+                id: user.key,
+                organisation: organisation.id,
+                user: user.id,
+                name: "Benchmark".into(),
+                digest: PlainKey::generate(&SystemRandomness)?.digest(),
+                expires_at: None,
+            },
+            now,
+        )?;
+        users.push(user);
+    }
+    for i in 0..sessions {
+        // Sessions that follow each other are of different users, as those of a working day are.
+        let (user, round) = (i % users.len(), i / users.len());
+        let organisation = &organisations[user % ORGANISATIONS];
+        let unit = units_of(organisation, user)[usize::from(round % 4 == 3)];
+        batches.push(issue(i, organisation, unit, &users[user], round == SESSIONS_PER_USER - 1, now)?)?;
+    }
+    batches.commit()?;
+    eprintln!("stored {} users with {sessions} sessions in {:.1?}", users.len(), began.elapsed());
+    Ok(())
+}
+
+/// Stores an organisation with its units.
+fn found_organisation(batches: &mut Batches<'_>, i: usize, now: Timestamp) -> anyhow::Result<Organisation> {
+    let id = OrganisationId::generate(now, &SystemRandomness)?;
+    let code = format!("ACME{i:03}");
+    let create = Change::CreateOrganisation {
+        id,
+        code: code.clone(),
+        canonical: canonical(&code)?,
+        is_operator: false,
+    };
+    batches.change(create, now)?;
+    let mut units = Vec::with_capacity(UNITS);
+    for j in 0..UNITS {
+        let (unit, name) = (UnitId::generate(now, &SystemRandomness)?, format!("Department {j:02}"));
+        let create = Change::CreateUnit {
+            id: unit,
+            organisation: id,
+            name: name.clone(),
+            canonical: canonical(&name)?,
+        };
+        batches.change(create, now)?;
+        units.push((unit, name));
+    }
+    Ok(Organisation { id, code, units })
+}
+
+/// The two units that a user works in.
+fn units_of(organisation: &Organisation, user: usize) -> [&(UnitId, String); 2] {
+    let first = user / ORGANISATIONS;
+    [first, first + 1].map(|unit| &organisation.units[unit % UNITS])
+}
+
+fn issue(
+    i: usize,
+    organisation: &Organisation,
+    (unit, unit_name): &(UnitId, String),
+    user: &User,
+    is_by_key: bool,
+    now: Timestamp,
+) -> anyhow::Result<Entry> {
+    let lifetimes = Lifetimes::default();
+    let token = PlainToken::parse(format!("{i:032X}").as_bytes()).context("32 digits are a token")?;
+    let ago = u64::try_from(i * 7919)? % u64::try_from(PAST.as_millis())?;
+    let issued_at = Timestamp::from_millis(now.as_millis() - i64::try_from(ago)?);
+    let lifetime = if is_by_key { lifetimes.api_key_lifetime } else { lifetimes.password_cap };
+    let event = if is_by_key { Event::WebApiKeyLogin } else { Event::PasswordLogin };
+    Ok(Entry::Issue {
+        session: Session {
+            digest: token.digest(),
+            issued_at,
+            last_used_at: issued_at,
+            idle: (!is_by_key).then_some(lifetimes.password_idle),
+            ends_at: issued_at.plus(lifetime),
+        },
+        identity: Identity {
+            organisation: organisation.id,
+            organisation_code: organisation.code.clone(),
+            is_operator: false,
+            unit: *unit,
+            unit_name: unit_name.clone(),
+            user: user.id,
+            username: user.username.clone(),
+            method: if is_by_key { Method::WebApiKey(user.key) } else { Method::Password },
+        },
+        seen: Seen {
+            organisation: SessionNumber(0),
+            unit: SessionNumber(0),
+            user: SessionNumber(0),
+            key: is_by_key.then_some(SessionNumber(0)),
+        },
+        audit: AuditRecord {
+            organisation: Some(organisation.id),
+            unit: Some(*unit),
+            user: Some(user.id),
+            ..AuditRecord::new(issued_at, event, Reason::Ok, &Origin::default())
+        },
+    })
+}
+
+fn canonical(name: &str) -> anyhow::Result<CanonicalName> {
+    CanonicalName::new(name).with_context(|| format!("the name {name:?} cannot be one"))
+}
+
+/// Entries on their way into the database.
+struct Batches<'a> {
+    store: &'a mut SqliteStore,
+    entries: Vec<Entry>,
+}
+
+impl Batches<'_> {
+    fn change(&mut self, change: Change, now: Timestamp) -> anyhow::Result<()> {
+        let audit = AuditRecord::new(now, Event::Created, Reason::Ok, &Origin::default());
+        self.push(Entry::Change { change, audit })
+    }
+
+    fn push(&mut self, entry: Entry) -> anyhow::Result<()> {
+        self.entries.push(entry);
+        if self.entries.len() < BATCH { Ok(()) } else { self.commit() }
+    }
+
+    fn commit(&mut self) -> anyhow::Result<()> {
+        let outcomes = self.store.apply(&self.entries)?;
+        if let Some(outcome) = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Committed(_))) {
+            bail!("the database did not take an entry: {outcome:?}");
+        }
+        self.entries.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The product, put together as `crates/cli/src/serve.rs` does it, with the defaults of the configuration.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use doorward_domain::{
+    attempts::{Attempts, LockoutRules},
+    clock::Clock,
+    doorkeeper::{Doorkeeper, Parts},
+    journal::{Journal, JournalThread},
+    lifetimes::Lifetimes,
+    passwords::{Argon2Cost, HashingLimits, Passwords},
+    session_table::SessionTable,
+};
+use doorward_http::metrics::Metrics;
+use doorward_storage::SqliteStore;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::system::SystemRandomness;
+
+/// Threads that read the directory.
+const READERS: usize = 2;
+/// Logins that may wait for a hash.
+const HASH_QUEUE: usize = 64;
+
+/// Fills the session table from the database and puts the doorkeeper together.
+pub(crate) fn wire(
+    folder: &Path,
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Doorkeeper, JournalThread)> {
+    let began = Instant::now();
+    let store = SqliteStore::open(folder)?;
+    let table = Arc::new(SessionTable::default());
+    let sessions = store.load(&table, clock.now(), &mut |_, _| {})?;
+    eprintln!("opened the database and read {sessions} sessions in {:.1?}", began.elapsed());
+    let (ledger, directory) = store.start(metrics.clone(), READERS)?;
+    let (journal, journal_thread) = Journal::start(ledger, table.clone(), |problem| {
+        eprintln!("the journal has stopped: {problem}");
+        std::process::exit(1);
+    });
+    let threads = std::thread::available_parallelism().context("the number of cores is not known")?.get();
+    let passwords = Passwords::start(
+        HashingLimits { threads, queue: HASH_QUEUE },
+        Argon2Cost::FLOOR,
+        &SystemRandomness,
+        clock.clone(),
+        metrics.clone(),
+        || {},
+    )?;
+    let doorkeeper = Doorkeeper::new(Parts {
+        clock,
+        random: Box::new(SystemRandomness),
+        table,
+        journal,
+        directory: Arc::new(directory),
+        passwords,
+        attempts: Attempts::new(LockoutRules::default(), HASH_QUEUE),
+        lifetimes: Lifetimes::default(),
+        observer: metrics.clone(),
+    });
+    Ok((doorkeeper, journal_thread))
+}
+
+/// Writes uses beside the requests, as `serve`'s housekeeping does.
+pub(crate) fn write_uses(doorkeeper: Arc<Doorkeeper>) {
+    let mut ticks = interval(doorkeeper.flush_period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(async move {
+        loop {
+            ticks.tick().await;
+            if let Err(error) = doorkeeper.flush_uses(false).await {
+                eprintln!("uses of tokens could not be written: {error}");
+            }
+        }
+    });
+}
