@@ -99,12 +99,18 @@ mod tests {
                 prop_assert_eq!(canonical(&other), once.clone(), "from {:?}", other);
             }
         }
+    }
 
-        // Scripts that have case, of an age at which the standard library and the folding tables agree about them.
-        #[test]
-        fn m4_case_does_not_matter(name in "[a-zA-Z0-9À-ɏΑ-ωА-яԱ-ֆႠ-Ⴥﬀ-ﬆＡ-Ｚ]{1,40}") {
-            for other in [name.to_lowercase(), name.to_uppercase()] {
-                prop_assert_eq!(canonical(&other), canonical(&name), "from {:?}", other);
+    /// Every letter of the scripts that have case, up to an age at which the standard library and the folding tables
+    /// agree about them. Unicode folds the Turkish dotless i to itself, and the dotted one to an i with a dot.
+    #[test]
+    fn m4_case_does_not_matter() {
+        for letter in ('\u{20}'..'\u{600}').chain('\u{10a0}'..'\u{1100}').chain('\u{1e00}'..'\u{2000}') {
+            if letter.is_alphabetic() && !"ıİ".contains(letter) {
+                let name = format!("x{letter}");
+                for other in [name.to_lowercase(), name.to_uppercase()] {
+                    assert_eq!(canonical(&other), canonical(&name), "from {other:?}");
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ fn defaults_stand_when_nothing_is_set() {
     assert_eq!((lockout.lock, lockout.longest_lock), (MINUTE, HOUR));
     assert_eq!((log.format, log.level), (LogFormat::Text, LogLevel::Info));
     assert_eq!(limits.body_bytes, 65_536);
-    assert_eq!((limits.header_timeout, limits.body_timeout), (MINUTE / 6, MINUTE / 6));
+    assert_eq!((limits.header_timeout, limits.body_timeout), (MINUTE / 2, MINUTE / 6));
 
     assert_eq!(loaded.file, None);
     assert!(loaded.settings.iter().map(|setting| setting.key).eq(KEYS.iter().map(|key| key.name)));
