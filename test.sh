@@ -3,30 +3,39 @@
 # missing; otherwise it says what to install. Ends with `N passed, N failed` on a line of its own.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+export CARGO_TERM_COLOR=never # the results are read from the output
 
 # What tests and tools need beside Rust: command=package.
-programs=(curl=curl openssl=openssl mount=mount g++=g++)
-# Tools from the registry, built without optimisation: they run once.
-tools=(cargo-deny cargo-machete cargo-fuzz)
+programs=(curl=curl git=git openssl=openssl mount=mount g++=g++)
+# Tools from the registry, built without optimisation: they run once. Another version that is there already will do.
+tools=(cargo-deny@0.20.2 cargo-machete@0.9.2 cargo-fuzz@0.13.2)
 fuzz_targets=(basic body name token_source)
 fuzz_seconds=${FUZZ_SECONDS:-10}
+# Tests that hang have failed. At a terminal they stay in the foreground, so that Ctrl-C reaches them.
+limit=(timeout --kill-after=10s 15m)
+[[ ! -t 0 ]] || limit+=(--foreground)
 
 passed=0
 failed=0
-failures=()
+failures=() # what failed, for the end
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 # step NAME COMMAND...: runs a command, counts it as one, or counts the tests it ran.
 step() {
-  local name=$1 began=$SECONDS status ok bad ignored
+  local name=$1 began=$SECONDS status=0 output tee ok bad ignored
   shift
   printf '\n=== %s\n' "$name"
-  "$@" 2>&1 | tee "$log"
-  status=${PIPESTATUS[0]}
+  exec {output}> >(tee "$log")
+  tee=$!
+  "$@" >&"$output" 2>&1 || status=$?
+  exec {output}>&-
+  # Wait for the last lines, but not for a process that a test left behind and that still holds the output.
+  timeout 5 tail --pid="$tee" --sleep-interval=0.1 -f /dev/null || kill "$tee"
   read -r ok bad ignored < <(awk '/^test result: / { ok += $4; bad += $6; ignored += $8 } END { print ok + 0, bad + 0, ignored + 0 }' "$log")
   if [[ ${CI:-} == true && $ignored -gt 0 ]]; then
-    grep -E '^test .* ignored' "$log" | sed 's/^/under CI nothing may be ignored: /'
+    mapfile -t -O "${#failures[@]}" failures < <(grep -E '^test .* \.\.\. ignored' "$log")
     bad=$((bad + ignored))
   fi
   if [[ $ok -eq 0 && $bad -eq 0 ]]; then
@@ -36,7 +45,8 @@ step() {
   fi
   passed=$((passed + ok))
   failed=$((failed + bad))
-  [[ $bad -eq 0 ]] || failures+=("$name")
+  [[ $bad -eq 0 ]] || failures+=("step $name: $bad failed, status $status")
+  mapfile -t -O "${#failures[@]}" failures < <(grep -E '^test .* FAILED$' "$log")
   printf -- '--- %s: %d passed, %d failed, %d s\n' "$name" "$ok" "$bad" $((SECONDS - began))
 }
 
@@ -56,45 +66,43 @@ install_programs() {
 install_tools() {
   local missing=() tool
   for tool in "${tools[@]}"; do
-    command -v "$tool" >/dev/null || missing+=("$tool")
+    command -v "${tool%@*}" >/dev/null || missing+=("$tool")
   done
   [[ ${#missing[@]} -eq 0 ]] || cargo install --quiet --debug --locked "${missing[@]}"
 }
 
-advisories() {
-  if timeout 60 cargo deny fetch db >/dev/null 2>&1; then
-    cargo deny check advisories
-  else
-    echo "the database of advisories cannot be had here: advisories are NOT checked"
-  fi
-}
-
 fuzz() {
-  # Coverage needs compiler flags that a stable toolchain keeps behind this variable; nothing else is unstable.
   mkdir -p "fuzz/corpus/$1"
-  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none "$1" "fuzz/corpus/$1" "fuzz/seeds/$1" -- \
-    -max_total_time="$fuzz_seconds" -max_len=4096 -print_final_stats=1 2>&1 | grep -vE '^(#|INFO|NEW|REDUCE)'
-  return "${PIPESTATUS[0]}"
+  # Without a sanitizer: those want a nightly toolchain, and our code has no unsafe.
+  cargo fuzz run -s none "$1" "fuzz/corpus/$1" "fuzz/seeds/$1" -- \
+    -max_total_time="$fuzz_seconds" -timeout=10 -max_len=4096 -verbosity=0 -print_final_stats=1
 }
 
-export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 step "programs" install_programs
 step "tools" install_tools
 step "format" cargo fmt --all --check
+step "format, fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
+step "lock file" cargo tree --locked --workspace --depth 0
+step "lock file, fuzz" cargo tree --locked --depth 0 --manifest-path fuzz/Cargo.toml
 step "lints" cargo clippy --workspace --all-targets -- -D warnings
 step "lints, schedules" cargo clippy -p doorward-domain --all-targets --features shuttle -- -D warnings
 step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 step "licences, bans, sources" cargo deny --log-level error check licenses bans sources
-step "advisories" advisories
+if GIT_TERMINAL_PROMPT=0 timeout 60 cargo deny fetch db >/dev/null 2>&1; then
+  step "advisories" cargo deny check --disable-fetch advisories
+else
+  advisories="advisories were NOT checked: their database cannot be had from here"
+  printf '\n=== %s\n' "$advisories"
+fi
 step "unused dependencies" cargo machete
-step "tests" cargo test --workspace --no-fail-fast
-step "schedules" cargo test -p doorward-domain --features shuttle --test schedules
+step "tests" "${limit[@]}" cargo test --workspace --no-fail-fast
+step "schedules" "${limit[@]}" cargo test -p doorward-domain --features shuttle --test schedules
 for target in "${fuzz_targets[@]}"; do
   step "fuzz $target" fuzz "$target"
 done
 
-if [[ $failed -gt 0 ]]; then
-  printf '\nfailed: %s\n' "${failures[@]}"
-fi
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
+printf '\n=== result after %d s\n' "$SECONDS"
+[[ -z ${advisories:-} ]] || echo "$advisories"
+[[ ${#failures[@]} -eq 0 ]] || printf 'failed: %s\n' "${failures[@]}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
 [[ $failed -eq 0 ]]

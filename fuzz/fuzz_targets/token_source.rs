@@ -35,5 +35,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(otherwise.expect("a token either way").expose(), token);
     assert!(token.len() == 32 && token.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b)));
     let stands_in = |text: &[u8]| text.windows(32).any(|part| part == token.as_bytes());
-    assert!(stands_in(input) || stands_in(&percent_decode(input).collect::<Vec<_>>()), "a token from nowhere");
+    assert!(
+        stands_in(input) || stands_in(&percent_decode(input).collect::<Vec<_>>()),
+        "a token from nowhere"
+    );
 });

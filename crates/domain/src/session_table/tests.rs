@@ -408,7 +408,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => advance.prop_map(Step::Advance),
         3 => (session(), -1_i64..=1).prop_map(|(session, offset)| Step::AdvanceToExpiry(session, offset)),
         1 => any::<bool>().prop_map(|is_recorded| Step::Sweep { is_recorded }),
-        3 => (interval, any::<bool>()).prop_map(|(interval, is_committed)| Step::Flush { interval, is_committed }),
+        3 => (interval, any::<bool>())
+            .prop_map(|(interval, is_committed)| Step::Flush { interval, is_committed }),
         1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..120)
@@ -630,7 +631,8 @@ proptest! {
     fn t4_t5_expiry_agrees_with_a_simple_model(steps in steps()) {
         let mut sides = Sides::new();
         for step in &steps {
-            let lives_until: Vec<_> = sides.sessions.iter().map(|s| (s.is_live(sides.now), s.expires())).collect();
+            let lives_until: Vec<_> =
+                sides.sessions.iter().map(|s| (s.is_live(sides.now), s.expires())).collect();
             sides.take(step)?;
             sides.compare_all()?;
             if let Step::Crash = step {
