@@ -7,7 +7,7 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CARGO_TERM_COLOR=never # the results are read from the output
 
 # What tests and tools need beside Rust: command=package.
-programs=(curl=curl git=git openssl=openssl mount=mount g++=g++)
+programs=(curl=curl git=git kill=procps mount=mount openssl=openssl g++=g++)
 # Tools from the registry, built without optimisation: they run once. Another version that is there already will do.
 tools=(cargo-deny@0.20.2 cargo-machete@0.9.2 cargo-fuzz@0.13.2)
 fuzz_targets=(basic body name token_source)
@@ -53,7 +53,7 @@ step() {
 install_programs() {
   local missing=() pair
   for pair in "${programs[@]}"; do
-    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    type -P "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then

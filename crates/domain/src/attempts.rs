@@ -187,14 +187,9 @@ pub struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// The password was right: the failures before it are forgotten.
-    pub fn succeeded(self) {
-        self.attempts.settle(self.user, |count| {
-            count.failures = 0;
-            count.locks = 0;
-        });
-        std::mem::forget(self);
-    }
+    /// The password was right. The failures before it still count: they may be somebody else's guesses, made between
+    /// the logins of an account that is in regular use.
+    pub fn succeeded(self) {}
 
     /// The password was wrong.
     pub fn failed(self, now: Timestamp) {

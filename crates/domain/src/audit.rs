@@ -124,7 +124,8 @@ pub struct AuditRecord {
     pub user: Option<UserId>,
     /// The Web API key, as far as it is known.
     pub key: Option<KeyId>,
-    /// The organisation code and the username as they were given, where no record stands behind them.
+    /// The organisation code as it was given, where no organisation has it. An unknown username is not kept: people
+    /// type their password there.
     pub claimed: Option<String>,
 }
 

@@ -71,8 +71,10 @@ impl Clock {
 
     /// The time now; never earlier than what this clock has told any caller that happened before.
     pub fn now(&self) -> Timestamp {
+        // The wall clock first: a thread that is stopped between the two sees it too early, which changes nothing.
+        let wall = self.0.source.wall().as_millis();
         let steady = millis(self.0.source.steady());
-        let seen = self.0.source.wall().as_millis().saturating_sub(steady);
+        let seen = wall.saturating_sub(steady);
         let mut offset = self.0.offset.load(Ordering::Relaxed);
         if seen > offset {
             offset = self.0.offset.fetch_max(seen, Ordering::Relaxed).max(seen);

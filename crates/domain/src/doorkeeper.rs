@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -25,7 +25,7 @@ use crate::{
     observer::{LoginOutcome, Observer},
     passwords::{HashError, Passwords, Verdict},
     random::{NoRandomness, Randomness},
-    session::{Identity, Method, Session},
+    session::{Identity, Method, Session, SessionNumber},
     session_table::{Held, Live, SHARDS, SessionTable},
 };
 
@@ -149,8 +149,14 @@ pub struct Parts {
 pub struct Doorkeeper {
     parts: Parts,
     callers: Callers,
+    /// Sessions that have left memory and not yet the disk.
+    unswept: Mutex<Vec<SessionNumber>>,
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many uses or endings go into one entry, so that a release never waits long behind them.
@@ -159,7 +165,12 @@ const CHUNK: usize = 1_000;
 impl Doorkeeper {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, callers: Callers::default(), ticked_at: AtomicI64::new(i64::MIN) }
+        Self {
+            parts,
+            callers: Callers::default(),
+            unswept: Mutex::default(),
+            ticked_at: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// Logs a user in with a password and issues a token, durable when this returns.
@@ -175,7 +186,7 @@ impl Doorkeeper {
 
     async fn judge_password(&self, login: PasswordLogin, origin: &Origin) -> Result<PlainToken, LoginError> {
         let record = |reason| AuditRecord::new(self.now(), Event::PasswordLogin, reason, origin);
-        let claimed = Some(format!("{}/{}", login.organisation, login.username));
+        let claimed = Some(login.organisation.clone());
         let names = (CanonicalName::new(&login.organisation), CanonicalName::new(&login.username));
         let lookup = match names {
             (Ok(organisation), Ok(username)) => {
@@ -192,8 +203,9 @@ impl Doorkeeper {
             }
             NameLookup::UnknownUser(id) => {
                 self.hash_in_vain(login.password).await?;
-                let known = record(Reason::UnknownUser);
-                return self.refuse(AuditRecord { claimed, organisation: Some(id), ..known }).await;
+                return self
+                    .refuse(AuditRecord { organisation: Some(id), ..record(Reason::UnknownUser) })
+                    .await;
             }
         };
         let record = |reason| AuditRecord {
@@ -366,8 +378,8 @@ impl Doorkeeper {
         self.parts.table.peek(&token.digest(), self.now())
     }
 
-    /// Releases a token, durable and in force when this returns. A token that is unknown, has expired or was
-    /// released before is released already (`contract.md`). A `caller` who may not see the token changes nothing
+    /// Releases a token, durable and in force when this returns. A token that is unknown or was released before is
+    /// released already (`contract.md`). A `caller` who may not see the token changes nothing
     /// and learns nothing; `None` is the holder.
     pub async fn release(
         &self,
@@ -375,8 +387,9 @@ impl Doorkeeper {
         caller: Option<Caller>,
         origin: &Origin,
     ) -> Result<(), StoreError> {
-        let Some(live) = self.peek(token) else { return Ok(()) };
-        let identity = live.subject.identity();
+        let digest = token.digest();
+        let Some((number, subject)) = self.parts.table.find(&digest) else { return Ok(()) };
+        let identity = subject.identity();
         if caller.is_some_and(|caller| !caller.may_see(identity)) {
             return Ok(());
         }
@@ -387,7 +400,7 @@ impl Doorkeeper {
             key: identity.method.key(),
             ..AuditRecord::new(self.now(), Event::Release, Reason::Ok, origin)
         };
-        let entry = Entry::Release { number: live.number, digest: token.digest(), audit };
+        let entry = Entry::Release { number, digest, audit };
         self.parts.journal.submit(entry).await.map(drop)
     }
 
@@ -437,12 +450,25 @@ impl Doorkeeper {
         for shard in 0..SHARDS {
             let ended = self.parts.table.sweep(shard, now);
             count += ended.len();
-            for chunk in ended.chunks(CHUNK) {
-                self.parts.journal.submit(Entry::Forget(chunk.to_vec())).await?;
-            }
+            lock(&self.unswept).extend(ended);
+            // Between two shards others may run on this thread.
+            tokio::task::yield_now().await;
         }
         self.parts.table.forget_unused_subjects();
-        Ok(count)
+        loop {
+            let chunk: Vec<_> = {
+                let mut unswept = lock(&self.unswept);
+                let rest = unswept.len().saturating_sub(CHUNK);
+                unswept.split_off(rest)
+            };
+            if chunk.is_empty() {
+                return Ok(count);
+            }
+            if let Err(error) = self.parts.journal.submit(Entry::Forget(chunk.clone())).await {
+                lock(&self.unswept).extend(chunk);
+                return Err(error);
+            }
+        }
     }
 
     /// How many sessions are held.

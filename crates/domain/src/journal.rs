@@ -117,7 +117,7 @@ pub trait Ledger: Send + 'static {
 /// Why a batch was not committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    /// No space: nothing of the batch is stored, and a later one may succeed.
+    /// No space, or somebody else's lock: nothing of the batch is answered for, and a later one may succeed.
     #[error("{0}")]
     Full(String),
     /// Whether the batch is stored is not known. The journal must stop.

@@ -74,15 +74,13 @@ impl Argon2Cost {
         Ok(PasswordHash(hash.to_string()))
     }
 
-    /// Whether `hash` was made otherwise than hashes are made today.
-    fn differs_from(self, hash: &phc::PasswordHash) -> bool {
-        let made_with = Params::try_from(hash).ok().map(|params| Self {
-            memory_kib: params.m_cost(),
-            iterations: params.t_cost(),
-            parallelism: params.p_cost(),
-        });
+    /// Whether `hash` is weaker than hashes made today: an older algorithm, less memory or fewer passes. A stronger
+    /// one is left alone.
+    fn exceeds(self, hash: &phc::PasswordHash) -> bool {
         let is_newest = hash.algorithm.as_str() == "argon2id" && hash.version == Some(Version::V0x13.into());
-        !is_newest || made_with != Some(self)
+        let is_enough = Params::try_from(hash)
+            .is_ok_and(|made| made.m_cost() >= self.memory_kib && made.t_cost() >= self.iterations);
+        !(is_newest && is_enough)
     }
 }
 
@@ -297,7 +295,7 @@ fn verify(
     let hash = stored.and_then(|stored| phc::PasswordHash::new(&stored.0).ok());
     match hash.as_ref().and_then(|hash| Some((hash, compare(password, hash)?))) {
         Some((hash, true)) => {
-            let upgrade = cost.differs_from(hash).then(|| cost.hash_with_salt(password, salt).ok()).flatten();
+            let upgrade = cost.exceeds(hash).then(|| cost.hash_with_salt(password, salt).ok()).flatten();
             Verdict::Right { upgrade }
         }
         Some((_, false)) => Verdict::Wrong,

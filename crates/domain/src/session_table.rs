@@ -229,6 +229,15 @@ impl SessionTable {
         })
     }
 
+    /// Finds the session of a token whether or not it is live: for a release, which must not depend on the moment at
+    /// which it looks. A use that began a moment earlier may still find the session live.
+    pub fn find(&self, digest: &TokenDigest) -> Option<(SessionNumber, Arc<Subject>)> {
+        let tag = tag(digest);
+        let slots = read(&self.shard(tag).0);
+        let slot = slots.find(hash(tag), |slot| slot.tag == tag)?;
+        Some((SessionNumber(slot.number), slot.subject.clone()))
+    }
+
     /// Adds a session that the journal has committed. Called by the journal and at start only.
     pub fn insert(&self, number: SessionNumber, session: &Session, identity: &Identity) {
         let tag = tag(&session.digest);

@@ -9,15 +9,15 @@ use doorward_domain::credential::PlainToken;
 use crate::{basic::scheme, error::ApiError};
 
 /// What a request carries.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub enum Presented {
     /// No token.
     #[default]
     Nothing,
     /// One token, perhaps in several places.
     One(PlainToken),
-    /// Something that cannot be a token.
-    NoToken,
+    /// Something that cannot be a token, perhaps in several places.
+    NoToken(Vec<u8>),
     /// Different tokens, or more than one `Authorization`.
     Several,
 }
@@ -71,9 +71,10 @@ impl Presented {
         }
         match (self, PlainToken::parse(text)) {
             (Self::Nothing, Some(token)) => Self::One(token),
-            (Self::Nothing, None) => Self::NoToken,
+            (Self::Nothing, None) => Self::NoToken(text.to_owned()),
             (Self::One(known), Some(token)) if known == token => Self::One(known),
-            (Self::One(_) | Self::NoToken | Self::Several, _) => Self::Several,
+            (Self::NoToken(known), None) if known == text => Self::NoToken(known),
+            (Self::One(_) | Self::NoToken(_) | Self::Several, _) => Self::Several,
         }
     }
 
@@ -84,7 +85,7 @@ impl Presented {
             Self::Nothing => {
                 Err(ApiError::MissingParameter("token", "send it as 'Authorization: Bearer TOKEN'"))
             }
-            Self::NoToken => Err(ApiError::InvalidToken),
+            Self::NoToken(_) => Err(ApiError::InvalidToken),
             Self::Several => Err(ApiError::InvalidParameter(
                 "token",
                 "is given more than once, and not the same; send it once".into(),
@@ -155,6 +156,8 @@ mod tests {
         );
         assert_eq!(find(&[], &format!("/?token={A}&token={B}")), Err("INVALID_PARAMETER"));
         assert_eq!(find(&[], &format!("/?token={A}&token=x")), Err("INVALID_PARAMETER"));
+        assert_eq!(find(&[], "/?token=x&token=x"), Err("INVALID_TOKEN"));
+        assert_eq!(find(&[], "/?token=x&token=y"), Err("INVALID_PARAMETER"));
         let bearer = format!("Bearer {A}");
         assert_eq!(
             find(&[("authorization", &bearer), ("authorization", &bearer)], "/"),

@@ -20,6 +20,23 @@ async fn t6_a_release_is_immediate_and_a_retry_is_safe() {
     }
 }
 
+/// A token that has just expired is removed by its release like any other, for a use that began a moment earlier may
+/// still be under way.
+#[tokio::test]
+async fn t3_a_release_of_an_expired_token_is_written_too() {
+    let server = TestServer::start().await;
+    let token = server.log_in(&server.demo).await;
+    server.clock.advance(std::time::Duration::from_secs(3600));
+    assert_eq!(server.verify(&token).await.status, 401);
+    assert_eq!(server.metric("doorward_sessions{method=\"password\"}").await, 1.0, "not swept yet");
+    assert_eq!(server.release(&token).await.code(), "OK");
+    assert_eq!(server.metric("doorward_sessions{method=\"password\"}").await, 0.0);
+    assert_eq!(server.audit().await.last().unwrap().event, "release");
+    // What cannot be a token is released however often it is said.
+    let twice = server.request("POST", "/authentication/token/release?token=1351195444");
+    assert_eq!(Answer::of(twice.json(&json!({"token": "1351195444"}))).await.code(), "OK");
+}
+
 #[tokio::test]
 async fn t2_an_inexact_token_releases_nothing() {
     let server = TestServer::start().await;

@@ -171,19 +171,13 @@ fn l1_the_longest_row_of_locks_stays_the_longest_lock() {
 }
 
 #[test]
-fn l1_a_success_forgets_failures_and_locks() {
+fn l1_a_success_forgets_nothing() {
     let fixture = Fixture::new();
-    fixture.lock_for(60);
-    fixture.fail(2);
+    fixture.fail(RULES.failures - 1);
+    // A program logs in again and again while somebody guesses.
     fixture.begin(ZOE).unwrap().succeeded();
-    fixture.fail(2);
-    drop(fixture.begin(ZOE).unwrap());
     fixture.fail(1);
-    assert_eq!(
-        fixture.barred(ZOE),
-        Barred::Locked(fixture.clock.now().plus(RULES.lock)),
-        "the first lock again"
-    );
+    assert!(matches!(fixture.barred(ZOE), Barred::Locked(_)));
 }
 
 #[test]
@@ -344,11 +338,11 @@ async fn l2_many_right_logins_at_once_all_succeed() {
 }
 
 #[tokio::test]
-async fn l2_a_wrong_password_among_right_ones_bars_nobody() {
-    let wrong = [10, 500, 900];
+async fn l2_fewer_wrong_passwords_than_allowed_among_right_ones_bar_nobody() {
+    let wrong = [10, 900];
     let tally = a_thousand_at_once((0..1_000).filter(|n| !wrong.contains(n)).collect(), HashSet::new()).await;
     assert!(tally.most_under_way <= 3, "{tally:?}");
-    assert_eq!((tally.failed, tally.succeeded, tally.locked, tally.busy), (3, 997, 0, 0), "{tally:?}");
+    assert_eq!((tally.failed, tally.succeeded, tally.locked, tally.busy), (2, 998, 0, 0), "{tally:?}");
 }
 
 #[test]

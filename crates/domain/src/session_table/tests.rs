@@ -101,6 +101,18 @@ fn finds_what_was_issued() {
     assert!(table.peek(&digest(2), after(3)).is_none());
 }
 
+/// A use that read the clock in time may come after a look that found the session expired; so a release, which must be
+/// final, finds the session without asking the time.
+#[test]
+fn t3_a_release_finds_what_has_expired_and_ends_it_for_late_uses_too() {
+    let table = with_one_session();
+    assert!(table.peek(&digest(1), after(10)).is_none());
+    assert_eq!(table.find(&digest(1)).unwrap().0, SessionNumber(1));
+    table.remove(&digest(1));
+    assert!(table.find(&digest(1)).is_none());
+    assert!(table.slide(&digest(1), after(9)).is_none());
+}
+
 #[test]
 fn a_use_restarts_the_idle_time_and_a_look_does_not() {
     let table = with_one_session();

@@ -37,8 +37,10 @@ pub async fn introspect(
     origin: origin::From,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let caller = caller(&state, request.headers(), &origin.0).await?;
-    let token = read_token(&state, request).await?;
+    let (head, body) = request.into_parts();
+    let token = read_token(&state, body).await;
+    let caller = caller(&state, &head.headers, &origin.0).await?;
+    let token = token?;
     // A look first: a caller who may not see the token must not keep it alive either.
     let is_visible = token
         .as_ref()

@@ -3,6 +3,7 @@
 
 use axum::{
     Json,
+    body::Body,
     extract::{self, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,7 +18,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    basic, body,
+    basic,
     error::{ApiError, ErrorCode},
     origin,
     state::State,
@@ -48,8 +49,10 @@ pub async fn revoke(
     origin: origin::From,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
-    let caller = caller(&state, request.headers(), &origin.0).await?;
-    if let Some(token) = read_token(&state, request).await? {
+    let (head, body) = request.into_parts();
+    let token = read_token(&state, body).await;
+    let caller = caller(&state, &head.headers, &origin.0).await?;
+    if let Some(token) = token? {
         state.doorkeeper.release(&token, Some(caller), &origin.0).await.map_err(Refusal::from)?;
     }
     Ok(StatusCode::OK)
@@ -128,10 +131,11 @@ pub(super) async fn caller(state: &State, headers: &HeaderMap, origin: &Origin) 
     caller.map_err(|error: LoginError| Refusal::of_caller(&error.into()))
 }
 
-/// The token that a form names; `None` if what it names cannot be one.
-pub(super) async fn read_token(state: &State, request: Request) -> Result<Option<PlainToken>, Refusal> {
+/// The token that a form names; `None` if what it names cannot be one. Read before the caller is looked at, so that
+/// the body is within its bounds by then; the caller's errors come first all the same.
+pub(super) async fn read_token(state: &State, body: Body) -> Result<Option<PlainToken>, Refusal> {
     let limits = state.limits;
-    let read = body::read(request.into_body(), limits.body_bytes, limits.body_timeout).await;
+    let read = crate::body::read(body, limits.body_bytes, limits.body_timeout).await;
     let body = read.map_err(|error| Refusal::of(&error))?;
     let named = form_urlencoded::parse(&body).filter(|(name, _)| name == "token");
     let presented =

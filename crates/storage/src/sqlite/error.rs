@@ -127,6 +127,11 @@ pub(super) fn ledger_error(database: &Path, error: Error) -> LedgerError {
     let reason = one_line(&error);
     if is_full(&error) {
         LedgerError::Full(format!("no space to write {database:?}: {reason}; free some space and it goes on"))
+    } else if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        // The lock is taken when the transaction begins, so nothing of it is stored.
+        LedgerError::Full(format!(
+            "somebody else writes to {database:?}: {reason}; let them finish and it goes on"
+        ))
     } else {
         LedgerError::Broken(format!(
             "{database:?} cannot be written: {reason}; check the disk, then start Doorward again"
