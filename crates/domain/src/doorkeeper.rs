@@ -162,6 +162,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How many uses or endings go into one entry, so that a release never waits long behind them.
 const CHUNK: usize = 1_000;
 
+/// How many uses are put in order together, which bounds the memory that it takes.
+const USES_SORTED: usize = 250_000;
+
 impl Doorkeeper {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
@@ -419,13 +422,16 @@ impl Doorkeeper {
         let mut uses = Vec::new();
         for shard in 0..SHARDS {
             uses.extend(self.parts.table.due_uses(shard, now, interval));
-            if uses.len() >= CHUNK || shard == SHARDS - 1 {
+            if uses.len() >= USES_SORTED || shard == SHARDS - 1 {
                 count += uses.len();
+                // In the order in which they lie on the disk, so that each page is written once.
+                uses.sort_unstable_by_key(|used| used.number);
                 for chunk in uses.chunks(CHUNK) {
                     self.parts.journal.submit(Entry::Uses(chunk.to_vec())).await?;
                 }
                 uses.clear();
             }
+            tokio::task::yield_now().await;
         }
         let ticked_at = Timestamp::from_millis(self.ticked_at.load(Ordering::Relaxed));
         if all || now >= ticked_at.plus(self.parts.lifetimes.touch_interval) {

@@ -110,8 +110,9 @@ async fn d2_a_failing_disk_ends_the_process() {
     }
     let (code, log) = server.wait();
     assert_eq!(code, Some(1), "{log}");
-    let last = log.lines().last().unwrap();
-    assert!(last.starts_with("doorward: ") && last.contains("doorward.db"), "{last}");
+    // Callers whose commit failed may be answered, and logged, at the same time.
+    let told = log.lines().find(|line| line.starts_with("doorward: "));
+    assert!(told.is_some_and(|line| line.contains("doorward.db")), "{log}");
     assert!(!answered.is_empty());
     let server = Server::start(folder.path(), &["--demo"]);
     for token in answered {

@@ -182,8 +182,8 @@ fn are_as_seen(connection: &Connection, identity: &Identity, seen: &Seen) -> Res
 
 fn add(connection: &Connection, number: SessionNumber, session: &Session, identity: &Identity) -> Result<()> {
     let sql = "
-        INSERT INTO session (number, digest, user, unit, key, issued_at, last_used_at, idle_ms, ends_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        INSERT INTO session (number, digest, user, unit, key, issued_at, idle_ms, ends_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     connection.prepare_cached(sql)?.execute(params![
         number.0,
         session.digest.as_bytes(),
@@ -191,16 +191,17 @@ fn add(connection: &Connection, number: SessionNumber, session: &Session, identi
         identity.unit.to_bytes(),
         identity.method.key().map(KeyId::to_bytes),
         session.issued_at.as_millis(),
-        session.last_used_at.as_millis(),
         session.idle.map(|idle| idle.as_millis() as i64),
         session.ends_at.as_millis(),
     ])?;
+    let sql = "INSERT INTO session_use (number, last_used_at) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![number.0, session.last_used_at.as_millis()])?;
     Ok(())
 }
 
 /// Notes later uses. A session that is not there stays away.
 fn touch(connection: &Connection, uses: &[Use]) -> Result<()> {
-    let sql = "UPDATE session SET last_used_at = max(last_used_at, ?2) WHERE number = ?1";
+    let sql = "UPDATE session_use SET last_used_at = max(last_used_at, ?2) WHERE number = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     for used in uses {
         statement.execute(params![used.number.0, used.last_used_at.as_millis()])?;
@@ -210,9 +211,11 @@ fn touch(connection: &Connection, uses: &[Use]) -> Result<()> {
 
 /// Deletes sessions, as many of them as are there.
 pub(super) fn forget(connection: &Connection, numbers: &[SessionNumber]) -> Result<()> {
-    let mut statement = connection.prepare_cached("DELETE FROM session WHERE number = ?1")?;
-    for number in numbers {
-        statement.execute([number.0])?;
+    for sql in ["DELETE FROM session WHERE number = ?1", "DELETE FROM session_use WHERE number = ?1"] {
+        let mut statement = connection.prepare_cached(sql)?;
+        for number in numbers {
+            statement.execute([number.0])?;
+        }
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ fn fill(
     let (mut live, mut ended) = (0, Vec::new());
     let sql = "
         SELECT number, digest, user, unit, key, issued_at, last_used_at, idle_ms, ends_at
-        FROM session ORDER BY number";
+        FROM session JOIN session_use USING (number) ORDER BY number";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
