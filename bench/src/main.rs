@@ -47,8 +47,7 @@ struct Args {
 }
 
 /// The defaults of `limits.header_timeout` and `limits.body_timeout`.
-const BOUNDS: Bounds =
-    Bounds { header_timeout: Duration::from_secs(30), first_request_timeout: Duration::from_secs(40) };
+const BOUNDS: Bounds = Bounds { header_timeout: Duration::from_secs(30) };
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();

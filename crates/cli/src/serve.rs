@@ -38,12 +38,14 @@ use crate::{
 const DEMO_FOLDER: &str = "doorward-demo-data";
 /// How long requests in progress may take to finish when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the process waits for its last words to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Threads that read the directory.
 const READERS: usize = 2;
 
 pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
     let Loaded { config, settings, .. } = args.flags.load()?;
-    logging::start(&config.log);
+    let _log = logging::start(&config.log);
     // Two providers compiled in would make rustls guess; there is one, and it is named.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let is_default = settings.iter().any(|setting| setting.key == "data" && setting.origin == "default");
@@ -117,9 +119,12 @@ fn wire(
     tracing::info!(sessions, "sessions read");
     let (ledger, directory) = store.start(metrics.clone(), READERS)?;
     let (journal, journal_thread) = Journal::start(ledger, table.clone(), |problem| {
-        // Whether the last commit is on disk is not known, so nothing more may be answered.
-        tracing::error!("{problem}");
-        eprintln!("doorward: {problem}");
+        // Whether the last commit is on disk is not known, so nothing more may be answered, even if nobody reads this.
+        std::thread::spawn(move || {
+            eprintln!("doorward: {problem}");
+            std::process::exit(1);
+        });
+        std::thread::park_timeout(LAST_WORDS);
         std::process::exit(1);
     });
     let passwords = Passwords::start(
@@ -167,10 +172,7 @@ async fn serve(
     let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, readiness: readiness.clone() };
 
     let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
-    let bounds = Bounds {
-        header_timeout: config.limits.header_timeout,
-        first_request_timeout: config.limits.header_timeout + config.limits.body_timeout,
-    };
+    let bounds = Bounds { header_timeout: config.limits.header_timeout };
     let seed = u32::from_ne_bytes((&SystemRandomness as &dyn Randomness).bytes()?);
     let (api_handle, admin_handle) = (Handle::new(), Handle::new());
     let api_service = router::api_service(state.clone(), seed);

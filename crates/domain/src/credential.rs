@@ -217,6 +217,20 @@ mod tests {
         }
     }
 
+    /// S3: tokens are looked up by digest, which tells nothing of how near a guess came; where two are compared, each
+    /// byte counts, wherever they differ.
+    #[test]
+    fn s3_tokens_differ_whichever_digit_differs() {
+        let token = |text: &str| PlainToken::parse(text.as_bytes()).unwrap();
+        let text = "4AD9C84FA60F9FE407140E20F707726A";
+        assert!(token(text) == token(text));
+        for place in 0..32 {
+            let mut other = text.to_owned();
+            other.replace_range(place..=place, if &text[place..=place] == "B" { "C" } else { "B" });
+            assert!(token(text) != token(&other), "{place}");
+        }
+    }
+
     #[test]
     fn s1_debug_shows_no_secret() {
         let shown = format!(

@@ -205,17 +205,6 @@ pub enum Change {
         /// Whether it must be changed before it gives a token.
         must_change: bool,
     },
-    /// Replaces the hash of an unchanged password by one of today's parameters; no session ends.
-    UpgradePasswordHash {
-        /// The user's organisation.
-        organisation: OrganisationId,
-        /// The user.
-        user: UserId,
-        /// The hash that was verified; nothing happens if it is no longer the stored one.
-        from: PasswordHash,
-        /// The hash of the same password with today's parameters.
-        to: PasswordHash,
-    },
 }
 
 impl Change {
@@ -228,8 +217,7 @@ impl Change {
             | Self::CreateOrganisation { .. }
             | Self::CreateUnit { .. }
             | Self::CreateUser { .. }
-            | Self::CreateKey { .. }
-            | Self::UpgradePasswordHash { .. } => None,
+            | Self::CreateKey { .. } => None,
         }
     }
 }

@@ -241,8 +241,7 @@ impl Doorkeeper {
         attempt.succeeded();
         if let (Some(from), Some(to)) = (account.user.password_hash.clone(), upgrade) {
             let (organisation, user) = (account.organisation.id, account.user.id);
-            let change = Change::UpgradePasswordHash { organisation, user, from, to };
-            self.parts.journal.submit(Entry::Upgrade(change)).await?;
+            self.parts.journal.submit(Entry::Rehash { organisation, user, from, to }).await?;
         }
         if account.user.must_change_password {
             self.record(record(Reason::PasswordChangeRequired)).await?;

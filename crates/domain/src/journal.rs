@@ -16,6 +16,8 @@ use crate::{
     clock::Timestamp,
     credential::TokenDigest,
     directory::Change,
+    id::{OrganisationId, UserId},
+    passwords::PasswordHash,
     session::{Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
     sync::{AtomicU64, Mutex, Ordering, lock, mpsc, thread},
@@ -70,8 +72,18 @@ pub enum Entry {
         /// The record of it.
         audit: AuditRecord,
     },
-    /// The replacement of a hash, which nobody needs to be told of.
-    Upgrade(Change),
+    /// The replacement of the hash of an unchanged password by one of today's parameters. No session ends by it, and
+    /// nobody needs to be told.
+    Rehash {
+        /// The user's organisation.
+        organisation: OrganisationId,
+        /// The user.
+        user: UserId,
+        /// The hash that was verified; nothing happens if it is no longer the stored one.
+        from: PasswordHash,
+        /// The hash of the same password with today's parameters.
+        to: PasswordHash,
+    },
     /// A record of something that changed nothing.
     Record(AuditRecord),
     /// Uses, written lazily.
@@ -251,7 +263,7 @@ fn apply(table: &SessionTable, changes: &AtomicU64, entry: &Entry, outcome: Outc
             changes.fetch_add(1, Ordering::Release);
         }
         Entry::Uses(uses) => table.mark_stored(uses),
-        Entry::Upgrade(_) | Entry::Record(_) | Entry::Forget(_) | Entry::Tick(_) => {}
+        Entry::Rehash { .. } | Entry::Record(_) | Entry::Forget(_) | Entry::Tick(_) => {}
     }
 }
 

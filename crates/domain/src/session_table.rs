@@ -1,8 +1,9 @@
 //! The session table: every live session in memory, found by the digest of its token.
 //!
 //! It is the hot path of the product. A verification hashes the token, reads one 64-byte slot and the subject behind
-//! it, compares with the clock and stores the time of use; nothing is allocated and nothing is written but that
-//! slot's own time. Shards keep requests from meeting at one lock.
+//! it, compares with the clock and stores the time of use. Nothing is allocated; what is written is the slot's own
+//! time, the reader count of its shard and the reference count of its subject. Shards keep requests from meeting at
+//! one lock.
 //!
 //! Three things make it right. A use changes a slot only under the shard's lock and only if the slot is there and
 //! live, so a use never creates or revives a session. Expiry is judged at each look, by the caller's clock; sweeping

@@ -151,7 +151,7 @@ impl Content {
                 self.sessions.retain(|(number, _)| !numbers.contains(number));
                 None
             }
-            Entry::Upgrade(_) | Entry::Record(_) | Entry::Tick(_) => None,
+            Entry::Rehash { .. } | Entry::Record(_) | Entry::Tick(_) => None,
         };
         Outcome::Committed(number)
     }

@@ -11,10 +11,8 @@ use tower::Service;
 /// the layers below, so everything is set here.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The longest time in which a request's headers must have arrived, and the longest time between two requests.
+    /// The longest time in which a request's headers must have arrived, and between two requests of HTTP/1.
     pub header_timeout: Duration,
-    /// The longest time for the first request of a connection, body included.
-    pub first_request_timeout: Duration,
 }
 
 /// The most bytes that the head of a request may have.
@@ -43,7 +41,7 @@ where
     let service = Boxed(service);
     let service = ServiceExt::<Request<Incoming>>::into_make_service_with_connect_info::<SocketAddr>(service);
     let mut server =
-        axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(bounds.first_request_timeout);
+        axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(bounds.header_timeout);
     let builder = server.http_builder();
     builder.http1().header_read_timeout(bounds.header_timeout).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
     builder

@@ -54,10 +54,7 @@ impl Default for Options {
             hashing: HashingLimits { threads: 2, queue: 64 },
             cost: Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 },
             limits: Limits::default(),
-            bounds: Bounds {
-                header_timeout: Duration::from_secs(30),
-                first_request_timeout: Duration::from_secs(40),
-            },
+            bounds: Bounds { header_timeout: Duration::from_secs(30) },
         }
     }
 }

@@ -78,3 +78,18 @@ async fn many_right_logins_at_once_all_succeed() {
         login.await.unwrap().token();
     }
 }
+
+/// L5: a locked account answers its own password as any account answers a wrong one.
+#[tokio::test]
+async fn l5_locked_looks_like_a_wrong_password() {
+    let server = TestServer::with(options(2, 64)).await;
+    let wrong = server.try_password(&server.demo, "wrong").await;
+    server.try_password(&server.demo, "wrong").await;
+    for password in ["1234", "wrong"] {
+        let locked = server.try_password(&server.demo, password).await;
+        assert_eq!((locked.status, &locked.text), (wrong.status, &wrong.text));
+        let names = |answer: &Answer| answer.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&locked), names(&wrong));
+    }
+    assert_eq!(server.audit().await.last().unwrap().reason, "locked");
+}

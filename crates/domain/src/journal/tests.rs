@@ -285,11 +285,9 @@ fn what_ends_nothing_changes_nothing_in_the_table() {
     let fixture = Fixture::new();
     fixture.commit(issue(1), Some(1));
     let hash = PasswordHash::from_stored("hash".into());
-    let upgrade =
-        Change::UpgradePasswordHash { organisation: ORGANISATION, user: ZOE, from: hash.clone(), to: hash };
     for entry in [
         set_status(Scope::User(ZOE), Status::Active),
-        Entry::Upgrade(upgrade),
+        Entry::Rehash { organisation: ORGANISATION, user: ZOE, from: hash.clone(), to: hash },
         Entry::Record(audit(Event::PasswordLogin)),
         Entry::Forget(vec![SessionNumber(1)]),
         Entry::Tick(NOW),

@@ -93,9 +93,6 @@ fn write(connection: &Connection, change: &Change, at: Timestamp, number: Sessio
             let row = params![organisation, user, hash.as_str(), must_change, number.0, at];
             connection.prepare_cached(sql)?.execute(row)?
         }
-        Change::UpgradePasswordHash { organisation, user, from, to } => {
-            return upgrade_password_hash(connection, *organisation, *user, from, to);
-        }
     };
     Ok(rows == 1)
 }
@@ -140,7 +137,7 @@ fn set_status(
 }
 
 /// Replaces a hash that is still the stored one.
-pub(super) fn upgrade_password_hash(
+pub(super) fn rehash(
     connection: &Connection,
     organisation: OrganisationId,
     user: UserId,

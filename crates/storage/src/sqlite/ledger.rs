@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Instant};
 
 use doorward_domain::{
     clock::Timestamp,
-    directory::Change,
     id::KeyId,
     journal::{Entry, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
@@ -127,14 +126,12 @@ impl JournalState {
                 number = change.ends().map(|_| self.take());
                 Some(audit)
             }
-            Entry::Upgrade(Change::UpgradePasswordHash { organisation, user, from, to }) => {
-                if !change::upgrade_password_hash(transaction, *organisation, *user, from, to)? {
+            Entry::Rehash { organisation, user, from, to } => {
+                if !change::rehash(transaction, *organisation, *user, from, to)? {
                     return Ok(Outcome::Refused);
                 }
                 None
             }
-            // Every other change has an audit record.
-            Entry::Upgrade(_) => return Ok(Outcome::Refused),
             Entry::Record(audit) => Some(audit),
             Entry::Uses(uses) => {
                 touch(transaction, uses)?;
