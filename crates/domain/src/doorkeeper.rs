@@ -151,12 +151,35 @@ pub struct Doorkeeper {
     callers: Callers,
     /// Sessions that have left memory and not yet the disk.
     unswept: Mutex<Vec<SessionNumber>>,
+    unknown_keys: Mutex<UnknownKeys>,
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many refusals of unknown keys are recorded in a minute. They cost the caller nothing and name nobody; recorded
+/// without end they would fill the disk, and then nothing could be released. The metric of logins counts them all.
+const UNKNOWN_KEYS_A_MINUTE: u32 = 1_000;
+
+/// Counts the records of unknown keys, minute by minute.
+#[derive(Default)]
+struct UnknownKeys {
+    minute: i64,
+    recorded: u32,
+}
+
+impl UnknownKeys {
+    fn admits(&mut self, now: Timestamp) -> bool {
+        let minute = now.as_millis() / 60_000;
+        if minute != self.minute {
+            *self = Self { minute, recorded: 0 };
+        }
+        self.recorded = self.recorded.saturating_add(1);
+        self.recorded <= UNKNOWN_KEYS_A_MINUTE
+    }
 }
 
 /// How many uses or endings go into one entry, so that a release never waits long behind them.
@@ -172,6 +195,7 @@ impl Doorkeeper {
             parts,
             callers: Callers::default(),
             unswept: Mutex::default(),
+            unknown_keys: Mutex::default(),
             ticked_at: AtomicI64::new(i64::MIN),
         }
     }
@@ -303,6 +327,9 @@ impl Doorkeeper {
         let now = self.now();
         let record = |reason| AuditRecord::new(now, Event::WebApiKeyLogin, reason, origin);
         let Some((key, account)) = self.parts.directory.find_by_key(key.digest()).await? else {
+            if !lock(&self.unknown_keys).admits(now) {
+                return Err(LoginError::InvalidCredentials);
+            }
             return self.refuse(record(Reason::UnknownKey)).await;
         };
         let reason = if key.status == Status::Disabled {

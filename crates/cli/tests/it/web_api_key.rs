@@ -81,3 +81,25 @@ async fn keys_that_are_not_in_use_are_refused_alike() {
         ]
     );
 }
+
+/// Keys that nobody has cost their caller nothing, so they must not fill the disk with records.
+#[tokio::test]
+async fn unknown_keys_are_recorded_up_to_a_point() {
+    let server = TestServer::start().await;
+    let guess = async |n: u32| {
+        let request = server.request("POST", PATH).basic_auth(format!("GUESS-{n}"), Some(""));
+        assert_eq!(Answer::of(request).await.code(), "INVALID_CREDENTIALS");
+    };
+    let written = async || server.metric("doorward_journal_commit_entries_sum").await;
+    let before = written().await;
+    for n in 0..1_010 {
+        guess(n).await;
+    }
+    assert_eq!(written().await - before, 1_000.0);
+    server.clock.advance(std::time::Duration::from_secs(60));
+    guess(0).await;
+    assert_eq!(written().await - before, 1_001.0);
+    let counted =
+        server.metric(r#"doorward_logins_total{method="web_api_key",outcome="invalid_credentials"}"#).await;
+    assert_eq!(counted, 1_011.0, "the metric counts them all");
+}
