@@ -14,7 +14,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=CI");
     println!("cargo:rerun-if-env-changed=PATH");
-    let is_ci = std::env::var_os("CI").is_some();
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     for (name, command) in NEEDS {
         println!("cargo:rustc-check-cfg=cfg({name})");
         let is_there =

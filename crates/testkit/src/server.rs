@@ -19,7 +19,7 @@ use doorward_http::{
     metrics::Metrics,
     router,
 };
-use doorward_storage::{AuditRow, Kind, SqliteDirectory, SqliteStore};
+use doorward_storage::{AuditRow, Kind, OpenError, SqliteDirectory, SqliteStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -183,7 +183,15 @@ impl TestServer {
         let Self { folder, clock, options, demo, other, operator, doorkeeper, directory, .. } = self;
         drop((doorkeeper, directory));
         tokio::task::spawn_blocking(|| journal.stop()).await.expect("no panic");
-        let store = SqliteStore::open(folder.path()).expect("the database");
+        // A program that another test starts holds the lock too, between its fork and its exec.
+        let mut tries = 0;
+        let store = loop {
+            match SqliteStore::open(folder.path()) {
+                Err(OpenError::InUse { .. }) if tries < 10_000 => tokio::task::yield_now().await,
+                opened => break opened.expect("the database"),
+            }
+            tries += 1;
+        };
         Self::run(store, folder, clock, options, [demo, other, operator]).await
     }
 
