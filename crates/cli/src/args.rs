@@ -107,6 +107,13 @@ pub(crate) struct ConfigFlags {
 pub(crate) struct WrongUse(pub(crate) String);
 
 impl ConfigFlags {
+    /// The flags that the next command needs as well, to find the same data.
+    pub(crate) fn repeated(&self) -> String {
+        let config = self.config.as_ref().map(|file| format!(" --config {}", file.display()));
+        let data = self.data.as_ref().map(|folder| format!(" --data {folder}"));
+        config.unwrap_or_default() + &data.unwrap_or_default()
+    }
+
     /// Loads the configuration with these flags on top.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
         let mut flags = Vec::new();

@@ -39,15 +39,17 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     let founded = found(&founding, config.passwords.cost(), &clock, &random)?;
     SqliteStore::create(&config.data, Kind::Real, &entries(founded.changes, &clock))?;
 
-    println!("organisation  {} ({}), the operator organisation", founding.organisation, founded.organisation);
-    println!("unit          {} ({})", founding.unit, founded.unit);
-    println!("administrator {} ({})", founding.username, founded.user);
+    let Founding { organisation, unit, username, .. } = &founding;
+    let mut told =
+        format!("organisation  {organisation} ({}), the operator organisation\n", founded.organisation);
+    told += &format!("unit          {unit} ({})\n", founded.unit);
+    told += &format!("administrator {username} ({})\n", founded.user);
     if !args.password_stdin {
-        println!("password      {}   (shown this once; keep it safe)", password.expose());
+        told += &format!("password      {}   (shown this once; keep it safe)\n", password.expose());
     }
-    println!("data folder   {}", config.data.display());
-    println!("Next: doorward serve");
-    Ok(())
+    told +=
+        &format!("data folder   {}\nNext: doorward serve{}\n", config.data.display(), args.flags.repeated());
+    crate::print(&told)
 }
 
 fn read_password() -> anyhow::Result<Password> {

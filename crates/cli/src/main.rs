@@ -9,8 +9,12 @@ mod logging;
 mod serve;
 mod system;
 
-use std::process::ExitCode;
+use std::{
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use args::{Command, ConfigCommand};
 use clap::{CommandFactory, Parser};
 
@@ -23,8 +27,9 @@ fn main() -> ExitCode {
         Command::Init(init) => init::run(&init),
         Command::Config { command } => show_config(&command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut args::Args::command(), "doorward", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut args::Args::command(), "doorward", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
     };
     match result {
@@ -37,22 +42,33 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints to standard output. A reader who has seen enough, as `head` has, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn show_config(command: &ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check(flags) => {
             let loaded = flags.load()?;
             let file = loaded.file.map_or("no file".to_owned(), |file| file.display().to_string());
-            println!("The configuration is in order ({file}, the environment and flags were read).");
+            print(&format!("The configuration is in order ({file}, the environment and flags were read).\n"))
         }
         ConfigCommand::Show(flags) => {
             let settings = flags.load()?.settings;
             let width =
                 |text: fn(&config::Setting) -> &str| settings.iter().map(|s| text(s).chars().count()).max();
             let (keys, values) = (width(|s| s.key).unwrap_or(0), width(|s| &s.value).unwrap_or(0));
-            for config::Setting { key, value, origin } in &settings {
-                println!("{key:keys$}  {value:values$}  {origin}");
-            }
+            let line = |config::Setting { key, value, origin }: &config::Setting| {
+                format!("{key:keys$}  {value:values$}  {origin}\n")
+            };
+            print(&settings.iter().map(line).collect::<String>())
         }
     }
-    Ok(())
 }

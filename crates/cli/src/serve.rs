@@ -184,7 +184,7 @@ async fn serve(
     readiness.set(true);
     tracing::info!(api = %api_address, admin = %admin_address, "listening");
     if is_demo {
-        println!("{}", demo::greeting(folder, api_address, admin_address));
+        crate::print(&demo::greeting(folder, api_address, admin_address))?;
     }
 
     while signals.next().await == Told::ReadTlsAgain {

@@ -222,6 +222,13 @@ fn the_configuration_can_be_checked_and_shown() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(run(&["completions", shell], "").stdout.len() > 1000);
     }
+    // A reader who goes away early is no error.
+    let mut early = crate::program::command(&["config", "show"]);
+    let mut early =
+        early.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(early.stdout.take());
+    let output = early.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let help = String::from_utf8(run(&["--help"], "").stdout).unwrap();
     assert!(help.contains("serve --demo") && help.contains("doorward init"));
 }
