@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::random::{NoRandomness, Randomness};
+use crate::{
+    hex::upper_hex,
+    random::{NoRandomness, Randomness},
+};
 
 /// A token as its holder has it: exactly 32 upper-case hexadecimal digits, 128 bits from the operating system.
 #[derive(Clone)]
@@ -164,16 +167,6 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")
     }
-}
-
-fn upper_hex(bytes: [u8; 16]) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        for (digit, half) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-            *digit = b"0123456789ABCDEF"[usize::from(half)];
-        }
-    }
-    digits
 }
 
 #[cfg(test)]

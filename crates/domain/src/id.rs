@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{clock::Timestamp, random::NoRandomness, random::Randomness};
+use crate::{clock::Timestamp, hex::upper_hex, random::NoRandomness, random::Randomness};
 
 /// Why a text is not an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,11 @@ macro_rules! id {
             /// The bytes to store.
             pub const fn to_bytes(self) -> [u8; 16] {
                 self.0.to_be_bytes()
+            }
+
+            /// The text, without the cost of formatting: 32 upper-case hexadecimal digits.
+            pub fn to_hex(self) -> [u8; 32] {
+                upper_hex(self.to_bytes())
             }
         }
 

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod credential;
 pub mod directory;
 pub mod doorkeeper;
+mod hex;
 pub mod id;
 pub mod journal;
 pub mod lifetimes;

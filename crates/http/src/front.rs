@@ -18,7 +18,7 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
-    http::{HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
     routing::future::RouteFuture,
 };
@@ -31,6 +31,8 @@ use crate::{
     origin::RequestId,
     router::{Endpoint, Mount},
 };
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The API listener's service around its [`Router`].
 #[derive(Clone)]
@@ -54,7 +56,7 @@ struct RequestIds {
 
 impl RequestIds {
     fn next(&self) -> RequestId {
-        RequestId(format!("{:08x}{:08x}", self.seed, self.next.fetch_add(1, Ordering::Relaxed)))
+        RequestId::new(self.seed, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -75,7 +77,7 @@ impl Service<Request> for Front {
         let told = Told {
             method: request.method().clone(),
             peer: request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|peer| peer.0),
-            id: id.clone(),
+            id,
         };
         request.extensions_mut().insert(id);
         Answering {
@@ -122,8 +124,8 @@ impl Future for Answering {
         }
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(id) = HeaderValue::from_str(&this.told.id.0) {
-            headers.insert("x-request-id", id);
+        if let Ok(id) = HeaderValue::from_str(this.told.id.as_str()) {
+            headers.insert(REQUEST_ID, id);
         }
         let took = this.began.elapsed();
         this.metrics.request(*this.endpoint, code, status.is_success(), took);
@@ -149,7 +151,7 @@ fn log(
                 code = code.map_or("OK", |code| code.0),
                 took_us = took.as_micros() as u64,
                 address = told.peer.map(|peer| tracing::field::display(peer.ip())),
-                request_id = told.id.0,
+                request_id = told.id.as_str(),
                 "answered"
             )
         };
