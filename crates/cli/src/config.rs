@@ -50,7 +50,7 @@ pub(crate) struct Config {
 pub(crate) struct Listen {
     /// Open to callers: the contract, verify, OAuth.
     pub(crate) api: SocketAddr,
-    /// For operators alone: admin API, console, metrics, health.
+    /// For operators alone: metrics, health, the API document.
     pub(crate) admin: SocketAddr,
     /// Without it the listeners speak plain HTTP.
     pub(crate) tls: Option<Tls>,

@@ -114,7 +114,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// No failures yet. At most `longest_wait` attempts wait for others of their account.
+    /// No failures yet. At most `longest_wait` attempts, of all accounts together, wait for others to be settled.
     pub fn new(rules: LockoutRules, longest_wait: usize) -> Self {
         let (counts, waiting, settled) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
         Self { rules, longest_wait, counts, waiting, settled }
@@ -123,13 +123,16 @@ impl Attempts {
     /// Counts an attempt on an account that is about to be made, waiting while as many are under way as failures are
     /// left. The attempt must be settled; one that is dropped does not count, for its maker learnt nothing.
     pub async fn begin(&self, user: UserId, clock: &Clock) -> Result<Attempt<'_>, Barred> {
+        let mut place = None;
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
             settled.as_mut().enable();
             if self.try_begin(user, clock.now())? {
                 return Ok(Attempt { attempts: self, user });
             }
-            let _place = Place::enter(&self.waiting, self.longest_wait).ok_or(Barred::Busy)?;
+            if place.is_none() {
+                place = Some(Place::enter(&self.waiting, self.longest_wait).ok_or(Barred::Busy)?);
+            }
             settled.await;
         }
     }

@@ -3,14 +3,7 @@
 //! A login reads the account, judges it, and submits a session to the journal together with its audit record. A use
 //! is a look into the session table and nothing else.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     attempts::{Attempts, Barred},
@@ -27,6 +20,7 @@ use crate::{
     random::{NoRandomness, Randomness},
     session::{Identity, Method, Session, SessionNumber},
     session_table::{Held, Live, SHARDS, SessionTable},
+    sync::{AtomicI64, Mutex, Ordering, RwLock, lock, read, write},
 };
 
 /// A login with a password, as it came.
@@ -87,7 +81,7 @@ pub struct Caller {
 impl Caller {
     /// Whether this caller may learn anything about this token: those of its own organisation, or all for the
     /// operator organisation (`security.md` T8).
-    pub fn may_see(&self, identity: &Identity) -> bool {
+    fn may_see(&self, identity: &Identity) -> bool {
         self.is_operator || self.organisation == identity.organisation
     }
 }
@@ -111,13 +105,13 @@ struct KnownCaller {
 
 impl Callers {
     fn find(&self, digest: &KeyDigest, changes: u64, now: Timestamp) -> Option<Caller> {
-        let callers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let callers = read(&self.0);
         let known = callers.get(digest).filter(|known| known.changes == changes)?;
         known.key_expires_at.is_none_or(|end| now < end).then_some(known.caller)
     }
 
     fn remember(&self, digest: KeyDigest, caller: Caller, key_expires_at: Option<Timestamp>, changes: u64) {
-        let mut callers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = write(&self.0);
         callers.retain(|_, known| known.changes == changes);
         callers.insert(digest, KnownCaller { caller, key_expires_at, changes });
     }
@@ -154,10 +148,6 @@ pub struct Doorkeeper {
     unknown_keys: Mutex<UnknownKeys>,
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many refusals of unknown keys are recorded in a minute. They cost the caller nothing and name nobody; recorded
@@ -407,9 +397,16 @@ impl Doorkeeper {
         self.parts.table.peek(&token.digest(), self.now())
     }
 
+    /// Uses a token on behalf of a service that asks about it. A caller who may not see the token neither learns of it
+    /// nor keeps it alive (`security.md` T8).
+    pub fn introspect(&self, token: &PlainToken, caller: Caller) -> Option<Live> {
+        let (_, subject) = self.parts.table.find(&token.digest())?;
+        if caller.may_see(subject.identity()) { self.verify(token) } else { None }
+    }
+
     /// Releases a token, durable and in force when this returns. A token that is unknown or was released before is
-    /// released already (`contract.md`). A `caller` who may not see the token changes nothing
-    /// and learns nothing; `None` is the holder.
+    /// released already (`contract.md`). A `caller` who may not see the token changes nothing and learns nothing;
+    /// `None` is the holder.
     pub async fn release(
         &self,
         token: &PlainToken,

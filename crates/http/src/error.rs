@@ -46,7 +46,7 @@ pub struct ErrorCode(pub &'static str);
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl ApiError {
-    /// Every code of this table, in its order.
+    /// Every code of this table, for metrics that exist before they are counted.
     pub const CODES: [&str; 11] = [
         "MALFORMED_REQUEST",
         "MISSING_PARAMETER",
@@ -63,21 +63,19 @@ impl ApiError {
 
     /// The stable code.
     pub fn code(&self) -> ErrorCode {
-        ErrorCode(
-            Self::CODES[match self {
-                Self::MalformedRequest(_) => 0,
-                Self::MissingParameter(..) => 1,
-                Self::InvalidParameter(..) => 2,
-                Self::InvalidCredentials => 3,
-                Self::InvalidUnit => 4,
-                Self::PasswordChangeRequired => 5,
-                Self::InvalidToken => 6,
-                Self::NotFound => 7,
-                Self::MethodNotAllowed => 8,
-                Self::PayloadTooLarge(_) => 9,
-                Self::Unavailable => 10,
-            }],
-        )
+        ErrorCode(match self {
+            Self::MalformedRequest(_) => "MALFORMED_REQUEST",
+            Self::MissingParameter(..) => "MISSING_PARAMETER",
+            Self::InvalidParameter(..) => "INVALID_PARAMETER",
+            Self::InvalidCredentials => "INVALID_CREDENTIALS",
+            Self::InvalidUnit => "INVALID_UNIT",
+            Self::PasswordChangeRequired => "PASSWORD_CHANGE_REQUIRED",
+            Self::InvalidToken => "INVALID_TOKEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::PayloadTooLarge(_) => "PAYLOAD_TOO_LARGE",
+            Self::Unavailable => "UNAVAILABLE",
+        })
     }
 
     /// The status where the mount uses more than 200.
@@ -121,7 +119,15 @@ impl ApiError {
         }
     }
 
-    /// Headers that belong to this error's status.
+    /// Gives an answer what this error's status asks for, and the code for whoever counts.
+    pub(crate) fn dress(&self, mut response: Response) -> Response {
+        if let Some((name, value)) = self.header() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self.code());
+        response
+    }
+
     fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         match self {
             Self::InvalidToken => {
@@ -139,13 +145,8 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response =
-            (self.status(), Json(Envelope::error(self.code().0, self.message()))).into_response();
-        if let Some((name, value)) = self.header() {
-            response.headers_mut().insert(name, value);
-        }
-        response.extensions_mut().insert(self.code());
-        response
+        let body = Json(Envelope::error(self.code().0, self.message()));
+        self.dress((self.status(), body).into_response())
     }
 }
 
@@ -191,6 +192,7 @@ mod tests {
         ];
         for (error, code, status) in table {
             assert_eq!((error.code().0, error.status().as_u16()), (code, status));
+            assert!(ApiError::CODES.contains(&code));
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::{ApiError, ErrorCode};
+use crate::error::ApiError;
 
 /// A problem document.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,10 +25,7 @@ pub struct Problem {
 impl Problem {
     /// The problem document of an error of the table.
     pub fn of(error: &ApiError) -> Response {
-        let status = error.status();
-        let mut response = Self::new(status, error.code().0, error.message()).into_response();
-        response.extensions_mut().insert(error.code());
-        response
+        error.dress(Self::new(error.status(), error.code().0, error.message()).into_response())
     }
 
     fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
@@ -39,9 +36,8 @@ impl Problem {
     /// A 503 that says that this instance takes no requests now.
     pub fn not_ready() -> Response {
         let detail = "This instance is starting or stopping and takes no requests.".to_owned();
-        let mut response = Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", detail).into_response();
-        response.extensions_mut().insert(ErrorCode("UNAVAILABLE"));
-        response
+        let unavailable = ApiError::Unavailable;
+        unavailable.dress(Self::new(unavailable.status(), unavailable.code().0, detail).into_response())
     }
 }
 

@@ -40,7 +40,7 @@ const LONG: Kind = Duration("100 years");
 pub(super) const KEYS: &[Key] = &[
     key("data", Path, "doorward-data", "folder of the database"),
     key("listen.api", Address, "127.0.0.1:8080", "where the API answers"),
-    key("listen.admin", Address, "127.0.0.1:8081", "where the admin API, console, metrics and health answer"),
+    key("listen.admin", Address, "127.0.0.1:8081", "where metrics, health and the API document answer"),
     unset(
         "listen.tls.certificate",
         Path,

@@ -21,7 +21,7 @@ A value is taken from the last of these that has one:
    `doorward.toml` in the working folder, if it is there;
 3. the environment: `DOORWARD_` and the key in capitals, with `__` between its levels, so that
    `DOORWARD_TOKENS__PASSWORD_IDLE=1h` sets `tokens.password_idle`;
-4. flags of `doorward serve`.
+4. flags.
 
 Unknown keys are refused in every layer, and so are wrong values, even where a later layer covers them. This holds for
 every variable that begins with `DOORWARD_`, save `DOORWARD_CONFIG`, `DOORWARD_SERVER` and `DOORWARD_TOKEN`, which are not

@@ -40,14 +40,7 @@ pub async fn introspect(
     let (head, body) = request.into_parts();
     let token = read_token(&state, body).await;
     let caller = caller(&state, &head.headers, &origin.0).await?;
-    let token = token?;
-    // A look first: a caller who may not see the token must not keep it alive either.
-    let is_visible = token
-        .as_ref()
-        .and_then(|token| state.doorkeeper.peek(token))
-        .is_some_and(|live| caller.may_see(live.subject.identity()));
-    let live = token.filter(|_| is_visible).and_then(|token| state.doorkeeper.verify(&token));
-    Ok(match live {
+    Ok(match token?.and_then(|token| state.doorkeeper.introspect(&token, caller)) {
         Some(live) => Json(Introspection::from(&live)).into_response(),
         None => ([("content-type", "application/json")], r#"{"active":false}"#).into_response(),
     })

@@ -6,7 +6,7 @@
 use axum::{
     body::Body,
     extract::{self, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
 use doorward_domain::session_table::Live;
@@ -54,13 +54,7 @@ pub async fn verify(extract::State(state): extract::State<State>, request: Reque
             identify(&live, response.headers_mut());
             response
         }
-        None => {
-            let mut refused = Problem::of(&ApiError::InvalidToken);
-            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-            refused.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, challenge);
-            debug_assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-            refused
-        }
+        None => Problem::of(&ApiError::InvalidToken),
     }
 }
 
