@@ -25,6 +25,8 @@ use crate::{
 
 /// How many entries may wait for a commit; one more is answered [`StoreError::Busy`].
 const QUEUE: usize = if cfg!(feature = "shuttle") { 16 } else { 16_384 };
+/// How many of those places logins may not take, so that a flood of them never crowds out a release.
+const RESERVED: u64 = QUEUE as u64 / 4;
 /// How many entries share one commit at most.
 const BATCH: usize = 2_048;
 
@@ -94,6 +96,13 @@ pub enum Entry {
     Tick(Timestamp),
 }
 
+impl Entry {
+    /// Whether it comes of a login, of which anybody can send as many as they like.
+    fn is_of_a_login(&self) -> bool {
+        matches!(self, Self::Issue { .. } | Self::Record(_) | Self::Rehash { .. })
+    }
+}
+
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -146,7 +155,15 @@ struct Submission {
 #[derive(Clone)]
 pub struct Journal {
     queue: Arc<Mutex<Option<mpsc::SyncSender<Submission>>>>,
-    changes: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Entries that wait for a commit.
+    waiting: AtomicU64,
+    /// Changes of the directory that have come into force.
+    changes: AtomicU64,
 }
 
 /// The journal's thread; stopping the journal means waiting for it.
@@ -165,10 +182,10 @@ impl Journal {
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {
         let (sender, queue) = mpsc::sync_channel(QUEUE);
-        let changes = Arc::new(AtomicU64::new(0));
-        let journal = Self { queue: Arc::new(Mutex::new(Some(sender))), changes: changes.clone() };
+        let counts = Arc::new(Counts::default());
+        let journal = Self { queue: Arc::new(Mutex::new(Some(sender))), counts: counts.clone() };
         let thread = thread::spawn(move || {
-            if let Err(message) = commit_all(ledger, &table, &changes, &queue) {
+            if let Err(message) = commit_all(ledger, &table, &counts, &queue) {
                 on_broken(message);
             }
         });
@@ -182,9 +199,18 @@ impl Journal {
         {
             let queue = lock(&self.queue);
             let queue = queue.as_ref().ok_or_else(stopped)?;
-            queue.try_send(Submission { entry, answer }).map_err(|error| match error {
-                mpsc::TrySendError::Full(_) => StoreError::Busy,
-                mpsc::TrySendError::Disconnected(_) => stopped(),
+            if entry.is_of_a_login() && self.counts.waiting.load(Ordering::Relaxed) >= QUEUE as u64 - RESERVED
+            {
+                return Err(StoreError::Busy);
+            }
+            // Before the thread can have taken the entry and subtracted it.
+            self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+            queue.try_send(Submission { entry, answer }).map_err(|error| {
+                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+                match error {
+                    mpsc::TrySendError::Full(_) => StoreError::Busy,
+                    mpsc::TrySendError::Disconnected(_) => stopped(),
+                }
             })?;
         }
         answered.await.unwrap_or_else(|_| Err(stopped()))
@@ -193,7 +219,7 @@ impl Journal {
     /// How many changes of the directory have come into force. What was read of the directory while this stood at
     /// one number holds as long as it does.
     pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+        self.counts.changes.load(Ordering::Acquire)
     }
 }
 
@@ -214,7 +240,7 @@ impl JournalThread {
 fn commit_all(
     mut ledger: impl Ledger,
     table: &SessionTable,
-    changes: &AtomicU64,
+    counts: &Counts,
     queue: &mpsc::Receiver<Submission>,
 ) -> Result<(), String> {
     while let Ok(first) = queue.recv() {
@@ -225,10 +251,11 @@ fn commit_all(
             entries.push(next.entry);
             answers.push(next.answer);
         }
+        counts.waiting.fetch_sub(entries.len() as u64, Ordering::Relaxed);
         match ledger.commit(&entries) {
             Ok(outcomes) => {
                 for (entry, outcome) in entries.iter().zip(&outcomes) {
-                    apply(table, changes, entry, *outcome);
+                    apply(table, &counts.changes, entry, *outcome);
                 }
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // A caller that hung up has no use for the answer.

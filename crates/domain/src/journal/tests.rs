@@ -375,6 +375,35 @@ fn a_full_queue_is_answered_at_once() {
     fixture.thread.stop();
 }
 
+/// T6: however many logins wait, there is a place for a release.
+#[test]
+fn t6_logins_do_not_crowd_out_a_release() {
+    let fixture = Fixture::new();
+    fixture.commit(issue(1), Some(1));
+    let first = fixture.submit_alone(Entry::Tick(NOW));
+    let logins = QUEUE - RESERVED as usize;
+    let waiting: Vec<_> =
+        (0..logins).map(|_| fixture.submit(Entry::Record(audit(Event::PasswordLogin)))).collect();
+    for entry in [issue(2), Entry::Record(audit(Event::PasswordLogin))] {
+        let mut excess = Submitted::to(&fixture.journal, entry);
+        assert_eq!(excess.poll(Waker::noop()), Poll::Ready(Err(StoreError::Busy)));
+    }
+    let released = fixture.submit(release(1, 1));
+
+    fixture.answer([Outcome::Committed(None)]);
+    let mut left = logins + 1;
+    while left > 0 {
+        let batch = fixture.next_batch();
+        fixture.answer(vec![Outcome::Committed(None); batch]);
+        left -= batch;
+    }
+    assert!(first.wait().is_ok() && waiting.into_iter().all(|submitted| submitted.wait().is_ok()));
+    assert!(released.wait().is_ok());
+    assert!(fixture.table.peek(&digest(1), NOW).is_none());
+    fixture.commit(issue(3), Some(3));
+    fixture.thread.stop();
+}
+
 #[test]
 fn d4_want_of_space_is_answered_to_the_whole_batch_and_the_next_may_succeed() {
     let fixture = Fixture::new();
