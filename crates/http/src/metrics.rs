@@ -1,5 +1,7 @@
 //! Metrics in the Prometheus text format. Handles are resolved once: counting a request is a few atomic additions.
 
+mod durations;
+
 use std::time::Duration;
 
 use doorward_domain::{
@@ -12,6 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use self::durations::Durations;
 use crate::{
     error::{ApiError, ErrorCode},
     router::Endpoint,
@@ -43,7 +46,7 @@ struct LoginLabels {
 struct EndpointMetrics {
     /// One for each outcome of [`OUTCOMES`].
     requests: Vec<Counter>,
-    seconds: Histogram,
+    seconds: Durations,
 }
 
 /// `ok`, the codes of the error table, and `error` for what has none of them.
@@ -64,22 +67,17 @@ pub struct Metrics {
     endpoints: Vec<EndpointMetrics>,
     logins: Family<LoginLabels, Counter>,
     sessions: Family<MethodLabel, Gauge>,
-    commit_seconds: Histogram,
+    commit_seconds: Durations,
     commit_entries: Histogram,
-    hash_wait_seconds: Histogram,
+    hash_wait_seconds: Durations,
     hash_queue: Gauge,
-}
-
-/// Powers of four from 50 microseconds to 13 seconds.
-fn seconds() -> Histogram {
-    Histogram::new((0..10).map(|power| 50e-6 * 4f64.powi(power)))
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("doorward");
         let requests = Family::<RequestLabels, Counter>::default();
-        let durations = Family::<EndpointLabel, Histogram>::new_with_constructor(seconds);
+        let durations = Family::<EndpointLabel, Durations>::default();
         registry.register("requests", "Requests by endpoint and outcome", requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -103,9 +101,9 @@ impl Default for Metrics {
             endpoints,
             logins: Family::default(),
             sessions: Family::default(),
-            commit_seconds: seconds(),
+            commit_seconds: Durations::default(),
             commit_entries: Histogram::new((0..12).map(|power| f64::from(1 << power))),
-            hash_wait_seconds: seconds(),
+            hash_wait_seconds: Durations::default(),
             hash_queue: Gauge::default(),
             registry: Registry::default(),
         };
@@ -156,7 +154,7 @@ impl Metrics {
             None => is_success.then_some(0),
         };
         metrics.requests[outcome.unwrap_or(OUTCOMES.len() - 1)].inc();
-        metrics.seconds.observe(took.as_secs_f64());
+        metrics.seconds.observe(took);
     }
 
     /// Writes everything in the Prometheus text format.
@@ -179,12 +177,12 @@ impl Metrics {
 
 impl Observer for Metrics {
     fn committed(&self, entries: usize, took: Duration) {
-        self.commit_seconds.observe(took.as_secs_f64());
+        self.commit_seconds.observe(took);
         self.commit_entries.observe(entries as f64);
     }
 
     fn hash_waited(&self, waited: Duration) {
-        self.hash_wait_seconds.observe(waited.as_secs_f64());
+        self.hash_wait_seconds.observe(waited);
     }
 
     fn login(&self, method: &'static str, outcome: LoginOutcome) {
