@@ -58,7 +58,7 @@ pub(crate) fn wire(
         attempts: Attempts::new(LockoutRules::default(), HASH_QUEUE),
         lifetimes: Lifetimes::default(),
         observer: metrics.clone(),
-    });
+    })?;
     Ok((doorkeeper, journal_thread))
 }
 

@@ -145,7 +145,7 @@ fn wire(
         attempts: Attempts::new(config.lockout.rules(), config.passwords.queue),
         lifetimes: config.tokens.lifetimes(),
         observer: metrics.clone(),
-    });
+    })?;
     Ok((doorkeeper, journal_thread))
 }
 

@@ -5,8 +5,9 @@
 //! L2). Logins beyond that wait for the ones before them, for a program may well log in many times at once with the
 //! right password.
 //!
-//! Counts are kept for accounts that exist, so memory is bounded by their number; an unknown name is refused for the
-//! same price and needs no count.
+//! What is counted is a [`Gate`]. Accounts have one each. Names with no usable account behind them share a fixed number
+//! of gates, so that logins sent together wait for each other whether or not there is an account (C5), and memory is
+//! bounded by the number of accounts.
 
 use std::{
     collections::HashMap,
@@ -46,6 +47,21 @@ impl Default for LockoutRules {
             lock: Duration::from_secs(60),
             longest_lock: Duration::from_secs(3600),
         }
+    }
+}
+
+/// What logins pass through one by one, in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// That of an account.
+    User(UserId),
+    /// One of those of names with no usable account behind them.
+    Nobody(u16),
+}
+
+impl From<UserId> for Gate {
+    fn from(user: UserId) -> Self {
+        Self::User(user)
     }
 }
 
@@ -108,7 +124,7 @@ impl Count {
 pub struct Attempts {
     rules: LockoutRules,
     longest_wait: usize,
-    counts: Mutex<HashMap<UserId, Count>>,
+    counts: Mutex<HashMap<Gate, Count>>,
     waiting: AtomicUsize,
     settled: Notify,
 }
@@ -120,15 +136,15 @@ impl Attempts {
         Self { rules, longest_wait, counts, waiting, settled }
     }
 
-    /// Counts an attempt on an account that is about to be made, waiting while as many are under way as failures are
-    /// left. The attempt must be settled; one that is dropped does not count, for its maker learnt nothing.
-    pub async fn begin(&self, user: UserId, clock: &Clock) -> Result<Attempt<'_>, Barred> {
+    /// Counts an attempt that is about to be made, waiting while as many are under way as failures are left. The attempt must be settled; one that is dropped does not count, for its maker learnt nothing.
+    pub async fn begin(&self, gate: impl Into<Gate>, clock: &Clock) -> Result<Attempt<'_>, Barred> {
+        let gate = gate.into();
         let mut place = None;
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
             settled.as_mut().enable();
-            if self.try_begin(user, clock.now())? {
-                return Ok(Attempt { attempts: self, user });
+            if self.try_begin(gate, clock.now())? {
+                return Ok(Attempt { attempts: self, gate });
             }
             if place.is_none() {
                 place = Some(Place::enter(&self.waiting, self.longest_wait).ok_or(Barred::Busy)?);
@@ -138,9 +154,9 @@ impl Attempts {
     }
 
     /// `false`: as many attempts are under way as failures are left.
-    fn try_begin(&self, user: UserId, now: Timestamp) -> Result<bool, Barred> {
+    fn try_begin(&self, gate: Gate, now: Timestamp) -> Result<bool, Barred> {
         let mut counts = self.counts();
-        let count = counts.entry(user).or_insert_with(|| Count::new(now, &self.rules));
+        let count = counts.entry(gate).or_insert_with(|| Count::new(now, &self.rules));
         count.age(now, &self.rules);
         if now < count.locked_until {
             return Err(Barred::Locked(count.locked_until));
@@ -150,9 +166,9 @@ impl Attempts {
         Ok(has_room)
     }
 
-    fn settle(&self, user: UserId, outcome: impl FnOnce(&mut Count)) {
+    fn settle(&self, gate: Gate, outcome: impl FnOnce(&mut Count)) {
         let mut counts = self.counts();
-        if let Some(count) = counts.get_mut(&user) {
+        if let Some(count) = counts.get_mut(&gate) {
             count.under_way = count.under_way.saturating_sub(1);
             outcome(count);
         }
@@ -162,7 +178,7 @@ impl Attempts {
 
     /// Lifts a lock and forgets the failures before it.
     pub fn unlock(&self, user: UserId) {
-        if let Some(count) = self.counts().get_mut(&user) {
+        if let Some(count) = self.counts().get_mut(&Gate::User(user)) {
             count.failures = 0;
             count.locks = 0;
             count.locked_until = Timestamp::from_millis(0);
@@ -177,7 +193,7 @@ impl Attempts {
         });
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<UserId, Count>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Gate, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -186,7 +202,7 @@ impl Attempts {
 #[must_use]
 pub struct Attempt<'a> {
     attempts: &'a Attempts,
-    user: UserId,
+    gate: Gate,
 }
 
 impl Attempt<'_> {
@@ -196,14 +212,14 @@ impl Attempt<'_> {
 
     /// The password was wrong.
     pub fn failed(self, now: Timestamp) {
-        self.attempts.settle(self.user, |count| count.fail(now, &self.attempts.rules));
+        self.attempts.settle(self.gate, |count| count.fail(now, &self.attempts.rules));
         std::mem::forget(self);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.attempts.settle(self.user, |_| ());
+        self.attempts.settle(self.gate, |_| ());
     }
 }
 

@@ -5,8 +5,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use sha2::{Digest, Sha256};
+
 use crate::{
-    attempts::{Attempts, Barred},
+    attempts::{Attempts, Barred, Gate},
     audit::{AuditRecord, Event, Origin, Reason},
     clock::{Clock, Timestamp},
     credential::{KeyDigest, Password, PlainKey, PlainToken},
@@ -14,7 +16,7 @@ use crate::{
     id::{OrganisationId, UnitId, UserId},
     journal::{Entry, Journal, Outcome, Seen, StoreError},
     lifetimes::Lifetimes,
-    name::CanonicalName,
+    name::{CanonicalName, InvalidName},
     observer::{LoginOutcome, Observer},
     passwords::{HashError, Passwords, Verdict},
     random::{NoRandomness, Randomness},
@@ -146,6 +148,8 @@ pub struct Doorkeeper {
     /// Sessions that have left memory and not yet the disk.
     unswept: Mutex<Vec<SessionNumber>>,
     unknown_keys: Mutex<UnknownKeys>,
+    /// Chooses the gates of names with no account; new with each start.
+    gate_key: [u8; 16],
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
 }
@@ -172,6 +176,9 @@ impl UnknownKeys {
     }
 }
 
+/// The canonical forms of an organisation code and a username, if they have one.
+type MaybeNames = (Result<CanonicalName, InvalidName>, Result<CanonicalName, InvalidName>);
+
 /// How many uses or endings go into one entry, so that a release never waits long behind them.
 const CHUNK: usize = 1_000;
 
@@ -180,14 +187,15 @@ const USES_SORTED: usize = 250_000;
 
 impl Doorkeeper {
     /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        Self {
+    pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            gate_key: parts.random.bytes()?,
             parts,
             callers: Callers::default(),
             unswept: Mutex::default(),
             unknown_keys: Mutex::default(),
             ticked_at: AtomicI64::new(i64::MIN),
-        }
+        })
     }
 
     /// Logs a user in with a password and issues a token, durable when this returns.
@@ -203,8 +211,8 @@ impl Doorkeeper {
 
     async fn judge_password(&self, login: PasswordLogin, origin: &Origin) -> Result<PlainToken, LoginError> {
         let record = |reason| AuditRecord::new(self.now(), Event::PasswordLogin, reason, origin);
-        let claimed = Some(login.organisation.clone());
         let names = (CanonicalName::new(&login.organisation), CanonicalName::new(&login.username));
+        let gate_of_nobody = gate_of_nobody(&self.gate_key, &names);
         let lookup = match names {
             (Ok(organisation), Ok(username)) => {
                 self.parts.directory.find_by_name(organisation, username).await?
@@ -212,40 +220,50 @@ impl Doorkeeper {
             // What cannot be a name is nobody's.
             _ => NameLookup::UnknownOrganisation,
         };
-        let account = match lookup {
-            NameLookup::Found(account) => account,
-            NameLookup::UnknownOrganisation => {
-                self.hash_in_vain(login.password).await?;
-                return self.refuse(AuditRecord { claimed, ..record(Reason::UnknownOrganisation) }).await;
-            }
-            NameLookup::UnknownUser(id) => {
-                self.hash_in_vain(login.password).await?;
-                return self
-                    .refuse(AuditRecord { organisation: Some(id), ..record(Reason::UnknownUser) })
-                    .await;
-            }
-        };
-        let record = |reason| AuditRecord {
+        let record_of = |account: &Account, reason| AuditRecord {
             organisation: Some(account.organisation.id),
             user: Some(account.user.id),
             ..record(reason)
         };
-        if let Some(reason) = unusable(&account) {
-            self.hash_in_vain(login.password).await?;
-            return self.refuse(record(reason)).await;
-        }
-        let attempt = match self.parts.attempts.begin(account.user.id, &self.parts.clock).await {
-            Ok(attempt) => attempt,
-            Err(Barred::Locked(_)) => {
-                self.hash_in_vain(login.password).await?;
-                return self.refuse(record(Reason::Locked)).await;
+        let account = match lookup {
+            NameLookup::Found(account) => match unusable(&account) {
+                None => Ok(account),
+                Some(reason) => Err(record_of(&account, reason)),
+            },
+            NameLookup::UnknownUser(id) => {
+                Err(AuditRecord { organisation: Some(id), ..record(Reason::UnknownUser) })
             }
+            NameLookup::UnknownOrganisation => {
+                let claimed = Some(login.organisation.clone());
+                Err(AuditRecord { claimed, ..record(Reason::UnknownOrganisation) })
+            }
+        };
+        // From here to the verdict every login goes the same way, whoever is or is not behind it.
+        let gate = account.as_ref().map_or(gate_of_nobody, |account| account.user.id.into());
+        let attempt = match self.parts.attempts.begin(gate, &self.parts.clock).await {
+            Ok(attempt) => Some(attempt),
+            Err(Barred::Locked(_)) => None,
             Err(Barred::Busy) => return Err(HashError::QueueFull.into()),
         };
-        let (stored, salt) = (account.user.password_hash.clone(), self.parts.random.bytes()?);
-        let upgrade = match self.parts.passwords.verify(login.password, stored, salt).await? {
+        let stored = match (&account, &attempt) {
+            (Ok(account), Some(_)) => account.user.password_hash.clone(),
+            _ => None,
+        };
+        let verdict = self.parts.passwords.verify(login.password, stored, self.parts.random.bytes()?).await?;
+        let (account, attempt) = match (account, attempt) {
+            (Ok(account), Some(attempt)) => (account, attempt),
+            (Ok(account), None) => return self.refuse(record_of(&account, Reason::Locked)).await,
+            (Err(refusal), attempt) => {
+                if let Some(attempt) = attempt {
+                    attempt.failed(self.now());
+                }
+                return self.refuse(refusal).await;
+            }
+        };
+        let record = |reason| record_of(&account, reason);
+        let upgrade = match verdict {
             Verdict::Right { upgrade } => upgrade,
-            verdict @ (Verdict::Wrong | Verdict::Unusable) => {
+            Verdict::Wrong | Verdict::Unusable => {
                 attempt.failed(self.now());
                 let is_wrong = verdict == Verdict::Wrong;
                 let reason = if is_wrong { Reason::WrongPassword } else { Reason::NoUsablePassword };
@@ -519,12 +537,6 @@ impl Doorkeeper {
         self.parts.clock.now()
     }
 
-    /// Does the work of a login that cannot succeed.
-    async fn hash_in_vain(&self, password: Password) -> Result<(), LoginError> {
-        self.parts.passwords.verify(password, None, [0; 16]).await?;
-        Ok(())
-    }
-
     /// Records a refusal and answers it, with one answer for every reason.
     async fn refuse<T>(&self, audit: AuditRecord) -> Result<T, LoginError> {
         self.record(audit).await?;
@@ -547,6 +559,19 @@ fn outcome(result: &Result<PlainToken, LoginError>) -> LoginOutcome {
     }
 }
 
+/// The gate of names that may have no account behind them. Which names share one is secret, or else a name that is
+/// locked by guesses at another would be known to be nobody's.
+fn gate_of_nobody(key: &[u8; 16], (organisation, username): &MaybeNames) -> Gate {
+    let text = |name: &Result<CanonicalName, InvalidName>| {
+        name.as_ref().map_or(String::new(), |name| name.as_str().to_owned())
+    };
+    let mut digest = Sha256::new_with_prefix(key);
+    // No name has a control character in it.
+    digest.update(format!("{}\0{}", text(organisation), text(username)));
+    let digest = digest.finalize();
+    Gate::Nobody(u16::from_be_bytes([digest[0], digest[1]]))
+}
+
 /// Why nobody can log in to this account, if so.
 fn unusable(account: &Account) -> Option<Reason> {
     match (account.organisation.status, account.user.status) {
@@ -562,4 +587,24 @@ fn choose_unit(account: &Account, wanted: Option<UnitId>) -> Option<&UnitRecord>
         None => unit.is_default,
     };
     account.units.iter().filter(|unit| unit.status == Status::Active).find(is_chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c5_names_of_nobody_have_a_gate_that_only_the_server_can_tell() {
+        let gate = |key: u8, organisation: &str, username: &str| {
+            gate_of_nobody(&[key; 16], &(CanonicalName::new(organisation), CanonicalName::new(username)))
+        };
+        assert_eq!(gate(1, "ACME", "nobody"), gate(1, "acme", "NOBODY"));
+        let other = [gate(2, "ACME", "nobody"), gate(1, "ACME", "nobody2"), gate(1, "ACME2", "nobody")];
+        assert!(!other.contains(&gate(1, "ACME", "nobody")));
+        assert_eq!(
+            gate(1, "\u{1}", "nobody"),
+            gate(1, "\u{2}", "nobody"),
+            "what cannot be a name has one too"
+        );
+    }
 }

@@ -123,7 +123,7 @@ impl TestServer {
         let random = SystemRandomness;
         let passwords =
             Passwords::start(options.hashing, options.cost, &random, clock.clone(), metrics.clone(), || ());
-        let doorkeeper = Arc::new(Doorkeeper::new(Parts {
+        let doorkeeper = Doorkeeper::new(Parts {
             clock,
             random: Box::new(random),
             table,
@@ -133,7 +133,8 @@ impl TestServer {
             attempts: Attempts::new(options.lockout, options.hashing.queue),
             lifetimes: options.lifetimes,
             observer: metrics.clone(),
-        }));
+        });
+        let doorkeeper = Arc::new(doorkeeper.expect("randomness"));
         let readiness = Readiness::default();
         readiness.set(true);
         let state = State { doorkeeper: doorkeeper.clone(), metrics, limits: options.limits, readiness };

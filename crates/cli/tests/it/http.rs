@@ -118,6 +118,25 @@ async fn h5_slow_clients_are_cut_off() {
     assert!(server.audit().await.iter().all(|row| row.event != "password_login"));
 }
 
+/// H5: no credential is looked at for a body that is refused, on any endpoint.
+#[tokio::test]
+async fn h5_no_credential_is_looked_at_for_a_body_that_is_too_large() {
+    let server = TestServer::start().await;
+    let known = server.audit().await.len();
+    let paths = [
+        "/authentication/token",
+        "/authentication/web_api_key/token",
+        "/oauth2/introspect",
+        "/oauth2/revoke",
+    ];
+    for path in paths {
+        let request =
+            server.request("POST", path).basic_auth("NO-SUCH-KEY", Some("")).body("x".repeat(70_000));
+        assert_eq!(doorward_testkit::Answer::of(request).await.status, 413, "{path}");
+    }
+    assert_eq!(server.audit().await.len(), known, "a credential was judged");
+}
+
 /// H6: nothing is cached, and every answer has an id that the audit log knows too.
 #[tokio::test]
 async fn h6_answers_are_not_cached_and_have_an_id() {

@@ -38,9 +38,9 @@ pub async fn introspect(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let token = read_token(&state, body).await;
+    let token = read_token(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
-    Ok(match token?.and_then(|token| state.doorkeeper.introspect(&token, caller)) {
+    Ok(match token.and_then(|token| state.doorkeeper.introspect(&token, caller)) {
         Some(live) => Json(Introspection::from(&live)).into_response(),
         None => ([("content-type", "application/json")], r#"{"active":false}"#).into_response(),
     })

@@ -50,9 +50,9 @@ pub async fn revoke(
     request: Request,
 ) -> Result<StatusCode, Refusal> {
     let (head, body) = request.into_parts();
-    let token = read_token(&state, body).await;
+    let token = read_token(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
-    if let Some(token) = token? {
+    if let Some(token) = token {
         state.doorkeeper.release(&token, Some(caller), &origin.0).await.map_err(Refusal::from)?;
     }
     Ok(StatusCode::OK)
@@ -131,8 +131,8 @@ pub(super) async fn caller(state: &State, headers: &HeaderMap, origin: &Origin) 
     caller.map_err(|error: LoginError| Refusal::of_caller(&error.into()))
 }
 
-/// The token that a form names; `None` if what it names cannot be one. Read before the caller is looked at, so that
-/// the body is within its bounds by then; the caller's errors come first all the same.
+/// The token that a form names; `None` if what it names cannot be one. Read before the caller is looked at: no
+/// credential is checked for a body beyond its bounds (`security.md` H5).
 pub(super) async fn read_token(state: &State, body: Body) -> Result<Option<PlainToken>, Refusal> {
     let limits = state.limits;
     let read = crate::body::read(body, limits.body_bytes, limits.body_timeout).await;
