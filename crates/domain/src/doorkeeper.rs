@@ -590,21 +590,5 @@ fn choose_unit(account: &Account, wanted: Option<UnitId>) -> Option<&UnitRecord>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn c5_names_of_nobody_have_a_gate_that_only_the_server_can_tell() {
-        let gate = |key: u8, organisation: &str, username: &str| {
-            gate_of_nobody(&[key; 16], &(CanonicalName::new(organisation), CanonicalName::new(username)))
-        };
-        assert_eq!(gate(1, "ACME", "nobody"), gate(1, "acme", "NOBODY"));
-        let other = [gate(2, "ACME", "nobody"), gate(1, "ACME", "nobody2"), gate(1, "ACME2", "nobody")];
-        assert!(!other.contains(&gate(1, "ACME", "nobody")));
-        assert_eq!(
-            gate(1, "\u{1}", "nobody"),
-            gate(1, "\u{2}", "nobody"),
-            "what cannot be a name has one too"
-        );
-    }
-}
+#[cfg(not(feature = "shuttle"))]
+mod tests;

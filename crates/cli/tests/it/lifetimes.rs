@@ -113,6 +113,18 @@ async fn sweeping_frees_what_has_ended_and_nothing_else() {
     assert_eq!(server.sweep().await, 1);
     assert_eq!(server.metric("doorward_sessions{method=\"password\"}").await, 0.0);
     assert_eq!(server.metric("doorward_sessions{method=\"web_api_key\"}").await, 1.0);
+    // One record of the journal for what was swept, and none for a sweep that finds nothing.
+    let written = async || server.metric("doorward_journal_commit_entries_sum").await;
+    let before = written().await;
+    assert_eq!(server.sweep().await, 0);
+    assert_eq!(written().await, before);
+    let swept = server.log_in(&server.demo).await;
+    server.clock.advance(HOUR - Duration::from_millis(1));
+    let before = written().await;
+    server.clock.advance(Duration::from_millis(1));
+    assert_eq!((server.sweep().await, written().await - before), (2, 1.0), "both deleted by one entry");
+    assert!(!server.is_in_force(&swept).await && !server.is_in_force(&live).await);
+    let live = server.log_in_with_key(&server.demo).await;
     let server = server.crash_and_restart().await;
     assert!(server.is_in_force(&live).await && !server.is_in_force(&ended).await);
     assert_eq!(server.metric("doorward_sessions{method=\"password\"}").await, 0.0);

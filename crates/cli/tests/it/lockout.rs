@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use doorward_domain::{
-    attempts::LockoutRules,
-    passwords::{Argon2Cost, HashingLimits},
-};
+use doorward_domain::{attempts::LockoutRules, passwords::HashingLimits};
 use doorward_testkit::{Answer, Options, TestServer};
 use serde_json::json;
 
@@ -95,32 +92,4 @@ async fn l5_locked_looks_like_a_wrong_password() {
         assert_eq!(names(&locked), names(&wrong));
     }
     assert_eq!(server.audit().await.last().unwrap().reason, "locked");
-}
-
-/// C5: logins sent together wait for each other whether or not there is an account, so that how long they take
-/// together tells nothing either.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c5_logins_sent_together_wait_for_each_other_with_or_without_an_account() {
-    let base = options(1, 64);
-    let options = Options {
-        hashing: HashingLimits { threads: 64, queue: 64 },
-        // Long enough that all of them arrive while the first is hashed, and small.
-        cost: Argon2Cost { memory_kib: 8, iterations: 8_000, parallelism: 1 },
-        ..base
-    };
-    for (organisation, username) in
-        [("CRMDEMO", "mpadministrator"), ("CRMDEMO", "nobody"), ("NOBODY", "nobody")]
-    {
-        let server = TestServer::with(options).await;
-        let body = json!({"username": username, "password": "wrong", "organisation": organisation});
-        let log_in =
-            |_| tokio::spawn(Answer::of(server.request("POST", "/authentication/token").json(&body)));
-        let logins: Vec<_> = (0..100).map(log_in).collect();
-        let mut busy = 0;
-        for login in logins {
-            busy += u32::from(login.await.unwrap().code() == "UNAVAILABLE");
-        }
-        // One is under way and 64 wait; all hundred would find a thread or a place if none waited for another.
-        assert!(busy > 0, "{organisation}/{username}");
-    }
 }

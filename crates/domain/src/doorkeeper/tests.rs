@@ -1,0 +1,159 @@
+//! What cannot be seen from outside: where logins wait.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::*;
+use crate::{
+    attempts::LockoutRules,
+    clock::TimeSource,
+    directory::{OrganisationRecord, StoreFuture, UserRecord},
+    journal::{Ledger, LedgerError},
+    observer::NoObserver,
+    passwords::{Argon2Cost, HashingLimits},
+};
+
+struct Still;
+
+impl TimeSource for Still {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+    fn steady(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+struct Fixed;
+
+impl Randomness for Fixed {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+        bytes.fill(7);
+        Ok(())
+    }
+}
+
+struct Paper;
+
+impl Ledger for Paper {
+    fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+        Ok(vec![Outcome::Committed(None); batch.len()])
+    }
+}
+
+/// Knows `zoe` of `acme`, and `dan`, who is disabled.
+struct Acme;
+
+impl Directory for Acme {
+    fn find_by_name(
+        &self,
+        organisation: CanonicalName,
+        username: CanonicalName,
+    ) -> StoreFuture<'_, NameLookup> {
+        let id = OrganisationId::from_bytes([1; 16]);
+        let account = |user: u8, status| {
+            let (ended, status_of_all) = (SessionNumber(0), Status::Active);
+            let organisation = OrganisationRecord {
+                id,
+                code: "acme".into(),
+                is_operator: false,
+                status: status_of_all,
+                ended,
+            };
+            let user = UserRecord {
+                id: UserId::from_bytes([user; 16]),
+                username: username.as_str().into(),
+                status,
+                ended,
+                password_hash: None,
+                must_change_password: false,
+            };
+            NameLookup::Found(Box::new(Account { organisation, user, units: Vec::new() }))
+        };
+        let found = match (organisation.as_str(), username.as_str()) {
+            ("acme", "zoe") => account(2, Status::Active),
+            ("acme", "dan") => account(3, Status::Disabled),
+            ("acme", _) => NameLookup::UnknownUser(id),
+            _ => NameLookup::UnknownOrganisation,
+        };
+        Box::pin(async { Ok(found) })
+    }
+
+    fn find_by_key(&self, _: KeyDigest) -> StoreFuture<'_, Option<(KeyRecord, Box<Account>)>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// A doorkeeper whose one hashing thread never takes a password up.
+fn with_hashing_at_a_stand() -> Doorkeeper {
+    let (clock, table) = (Clock::new(Still), Arc::new(SessionTable::default()));
+    let (journal, _thread) = Journal::start(Paper, table.clone(), |problem| panic!("{problem}"));
+    let limits = HashingLimits { threads: 1, queue: 100 };
+    let cost = Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 };
+    let stand_still = || {
+        loop {
+            std::thread::park();
+        }
+    };
+    let observer = Arc::new(NoObserver);
+    let passwords =
+        Passwords::start(limits, cost, &Fixed, clock.clone(), observer.clone(), stand_still).unwrap();
+    let rules = LockoutRules { failures: 3, ..LockoutRules::default() };
+    Doorkeeper::new(Parts {
+        clock,
+        random: Box::new(Fixed),
+        table,
+        journal,
+        directory: Arc::new(Acme),
+        passwords,
+        attempts: Attempts::new(rules, 100),
+        lifetimes: Lifetimes::default(),
+        observer,
+    })
+    .unwrap()
+}
+
+/// Logins sent together wait for each other whether or not there is an account; or else how long they take together
+/// would tell.
+#[test]
+fn c5_as_many_are_hashed_at_once_with_an_account_as_without() {
+    for (organisation, username) in
+        [("acme", "zoe"), ("acme", "dan"), ("acme", "nobody"), ("nobody", "zoe"), ("\u{1}", "")]
+    {
+        let doorkeeper = with_hashing_at_a_stand();
+        let origin = Origin::default();
+        let mut logins: Vec<_> = (0..10)
+            .map(|_| {
+                let login = PasswordLogin {
+                    organisation: organisation.into(),
+                    username: username.into(),
+                    password: Password::parse("wrong").unwrap(),
+                    unit: None,
+                };
+                Box::pin(doorkeeper.log_in_with_password(login, &origin))
+            })
+            .collect();
+        for login in &mut logins {
+            let polled = pin!(login).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Pending));
+        }
+        assert_eq!(doorkeeper.logins_waiting(), 3, "{organisation}/{username}");
+        drop(logins);
+        assert_eq!(doorkeeper.logins_waiting(), 0, "o1: hanging up frees the places");
+        // Its thread stands for ever, so there is no waiting for its end.
+        std::mem::forget(doorkeeper);
+    }
+}
+
+#[test]
+fn c5_names_of_nobody_have_a_gate_that_only_the_server_can_tell() {
+    let gate = |key: u8, organisation: &str, username: &str| {
+        gate_of_nobody(&[key; 16], &(CanonicalName::new(organisation), CanonicalName::new(username)))
+    };
+    assert_eq!(gate(1, "ACME", "nobody"), gate(1, "acme", "NOBODY"));
+    let other = [gate(2, "ACME", "nobody"), gate(1, "ACME", "nobody2"), gate(1, "ACME2", "nobody")];
+    assert!(!other.contains(&gate(1, "ACME", "nobody")));
+    assert_eq!(gate(1, "\u{1}", "nobody"), gate(1, "\u{2}", "nobody"), "what cannot be a name has one too");
+}
