@@ -133,6 +133,37 @@ mod tests {
         assert_eq!(clock.now().as_millis(), 2_000_000, "a wall clock set forward is followed");
     }
 
+    /// A thread may be stopped for an hour between its two readings; time must not be an hour ahead for that.
+    #[test]
+    fn t4_a_thread_that_is_stopped_between_two_readings_moves_nothing() {
+        struct Stopping(Mutex<(i64, bool)>);
+        impl Stopping {
+            fn read(&self) -> i64 {
+                let mut state = self.0.lock().unwrap();
+                let now = state.0;
+                if std::mem::take(&mut state.1) {
+                    state.0 += 3_600_000;
+                }
+                now
+            }
+        }
+        struct Shared(Arc<Stopping>);
+        impl TimeSource for Shared {
+            fn wall(&self) -> Timestamp {
+                Timestamp::from_millis(self.0.read())
+            }
+            fn steady(&self) -> Duration {
+                Duration::from_millis(self.0.read().try_into().unwrap())
+            }
+        }
+        let machine = Arc::new(Stopping(Mutex::new((1_000_000, false))));
+        let clock = Clock::new(Shared(machine.clone()));
+        assert_eq!(clock.now().as_millis(), 1_000_000);
+        machine.0.lock().unwrap().1 = true;
+        clock.now();
+        assert_eq!(clock.now().as_millis(), 4_600_000, "an hour has passed, and no more");
+    }
+
     #[test]
     fn t4_starts_no_earlier_than_the_journal() {
         let hands = Hands(Arc::new(Mutex::new((1_000_000, 50))));

@@ -34,6 +34,11 @@ async fn s1_no_secret_is_in_logs_metrics_answers_or_files() {
     let token = login.token();
     let other = log_in(PASSWORD).await.token();
     answers.push(log_in(WRONG).await);
+    // Typed into the wrong field, for an organisation that is there and for one that is not.
+    for organisation in ["ACME", "NOBODY"] {
+        let body = json!({"username": WRONG, "password": "x", "organisation": organisation});
+        answers.push(post("/authentication/token", body.to_string()).await);
+    }
     answers.push(
         post("/authentication/token", format!("{{\"username\":\"admin\",\"password\":\"{WRONG}\" oops"))
             .await,

@@ -140,6 +140,14 @@ async fn c4_raised_parameters_give_an_upgrade_that_needs_none() {
 }
 
 #[tokio::test]
+async fn c4_a_stronger_hash_is_left_alone() {
+    let hash = RAISED.hash(&password("right"), &Counter::default()).unwrap();
+    let (passwords, _) = start(COST);
+    let verdict = passwords.verify(password("right"), Some(hash), SALT).await;
+    assert_eq!(verdict, Ok(Verdict::Right { upgrade: None }));
+}
+
+#[tokio::test]
 async fn c4_other_algorithms_and_versions_of_argon2_are_right_and_upgraded() {
     let (passwords, _) = start(COST);
     let today = made_with(Algorithm::Argon2id, Version::V0x13);
