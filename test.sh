@@ -95,6 +95,7 @@ else
   printf '\n=== %s\n' "$advisories"
 fi
 step "unused dependencies" cargo machete
+step "cargo run finds the product" cargo run --quiet -- --version
 step "tests" "${limit[@]}" cargo test --workspace --no-fail-fast
 step "schedules" "${limit[@]}" cargo test -p doorward-domain --features shuttle --test schedules
 for target in "${fuzz_targets[@]}"; do
