@@ -6,6 +6,7 @@
 //!
 //! A verification is readable in two files of it: [`doorkeeper`] and [`session_table`].
 
+pub mod address;
 pub mod attempts;
 pub mod audit;
 pub mod clock;
