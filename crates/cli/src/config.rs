@@ -19,8 +19,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::config::Value;
+use ::config::{Value, ValueKind};
 use doorward_domain::{
+    address::Network,
     attempts::LockoutRules,
     lifetimes::Lifetimes,
     passwords::{Argon2Cost, HashingLimits},
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     /// Folder of the database; a relative path counts from the working folder.
     pub(crate) data: PathBuf,
     pub(crate) listen: Listen,
+    pub(crate) addresses: Addresses,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) lockout: Lockout,
@@ -54,6 +56,21 @@ pub(crate) struct Listen {
     pub(crate) admin: SocketAddr,
     /// Without it the listeners speak plain HTTP.
     pub(crate) tls: Option<Tls>,
+    /// Who is believed about where a request comes from.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) trusted_proxies: Vec<Network>,
+}
+
+/// From where one may log in; organisations may have rules of their own instead.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Addresses {
+    /// Empty allows all.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) allow: Vec<Network>,
+    /// Wins over what is allowed.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) deny: Vec<Network>,
 }
 
 /// PEM files, read by whoever opens the listeners.
@@ -192,7 +209,10 @@ pub(crate) struct Setting {
 
 impl Setting {
     fn new(key: &'static str, value: Option<&Value>) -> Self {
-        let shown = value.map_or("(not set)".to_owned(), |value| error::one_line(&value.to_string()));
+        let shown = value.map_or("(not set)".to_owned(), |value| match value.kind {
+            ValueKind::Array(_) => error::as_toml(value),
+            _ => error::one_line(&value.to_string()),
+        });
         let origin = value.and_then(Value::origin).unwrap_or(keys::DEFAULT_ORIGIN);
         Self { key, value: shown, origin: origin.to_owned() }
     }
@@ -250,6 +270,11 @@ pub(crate) fn load(
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     humantime::parse_duration(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
 impl Passwords {

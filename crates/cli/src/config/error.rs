@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use ::config::{Value, ValueKind};
+use doorward_domain::address::InvalidNetwork;
 
 use super::keys::{KEYS, Key};
 
@@ -17,6 +18,16 @@ pub(crate) enum ConfigError {
     /// A value of the wrong type or out of range.
     #[error("{origin}: `{key}` is {value}, but it must be {accepted} ({meaning})")]
     Value { origin: String, key: &'static str, value: String, accepted: String, meaning: &'static str },
+
+    /// A list with something in it that is no network.
+    #[error("{origin}: in `{key}`, '{network}' {reason} ({meaning})")]
+    Network {
+        origin: String,
+        key: &'static str,
+        network: String,
+        reason: InvalidNetwork,
+        meaning: &'static str,
+    },
 
     /// The value of an environment variable that is not text.
     #[error("{variable}: the value is not valid UTF-8; set it again or remove the variable")]
@@ -58,9 +69,20 @@ impl ConfigError {
         Self::UnknownKey { origin: origin.to_owned(), key: one_line(written), remedy }
     }
 
+    pub(super) fn network(key: &Key, list: &Value, network: &str, reason: InvalidNetwork) -> Self {
+        Self::Network {
+            origin: list.origin().unwrap_or_default().to_owned(),
+            key: key.name,
+            network: one_line(network),
+            reason,
+            meaning: key.meaning,
+        }
+    }
+
     pub(super) fn value(key: &Key, value: &Value) -> Self {
-        let example =
-            key.default_value().map_or(String::new(), |value| format!(", such as {}", as_toml(&value)));
+        // The default of a list is empty, which shows nobody how to write one.
+        let default = key.default_value().filter(|value| !matches!(value.kind, ValueKind::Array(_)));
+        let example = default.map_or(String::new(), |value| format!(", such as {}", as_toml(&value)));
         Self::Value {
             origin: value.origin().unwrap_or_default().to_owned(),
             key: key.name,
@@ -95,7 +117,9 @@ pub(super) fn as_toml(value: &Value) -> String {
     match &value.kind {
         ValueKind::String(text) => format!("{text:?}"),
         ValueKind::Table(_) => "a table".to_owned(),
-        ValueKind::Array(_) => "a list".to_owned(),
+        ValueKind::Array(elements) => {
+            format!("[{}]", elements.iter().map(as_toml).collect::<Vec<_>>().join(", "))
+        }
         kind => kind.to_string(),
     }
 }

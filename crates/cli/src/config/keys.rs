@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use ::config::{Value, ValueKind};
 
-use self::Kind::{Address, Choice, Duration, Integer, Path};
+use doorward_domain::address::Network;
+
+use self::Kind::{Address, Choice, Duration, Integer, Networks, Path};
 use super::error::ConfigError;
 
 /// A key of the configuration.
@@ -29,6 +31,8 @@ pub(super) enum Kind {
     /// From the first to the second, both included.
     Integer(i64, i64),
     Choice(&'static [&'static str]),
+    /// As text they are parted by commas.
+    Networks,
 }
 
 /// Where a value comes from that nobody has set.
@@ -47,6 +51,24 @@ pub(super) const KEYS: &[Key] = &[
         "PEM file with the certificate chain; together with `listen.tls.key` it turns TLS on",
     ),
     unset("listen.tls.key", Path, "PEM file with the private key of the certificate"),
+    key(
+        "listen.trusted_proxies",
+        Networks,
+        "",
+        "addresses of the reverse proxies whose `X-Forwarded-For` is believed; none by default",
+    ),
+    key(
+        "addresses.allow",
+        Networks,
+        "",
+        "addresses from which one may log in; an empty list allows all, and an organisation may have its own",
+    ),
+    key(
+        "addresses.deny",
+        Networks,
+        "",
+        "addresses from which nobody may log in, even where `addresses.allow` has them; an organisation may have its own",
+    ),
     key(
         "tokens.password_idle",
         Duration("49 days"),
@@ -151,12 +173,22 @@ impl Key {
         let origin = Some(&origin.to_owned());
         match (&self.kind, text.parse::<i64>()) {
             (Integer(..), Ok(number)) => Value::new(origin, number),
+            (Networks, _) if text.trim().is_empty() => Value::new(origin, ValueKind::Array(Vec::new())),
+            (Networks, _) => Value::new(origin, text.split(',').map(str::trim).collect::<Vec<_>>()),
             _ => Value::new(origin, text),
         }
     }
 
     /// Lets a value pass that the key takes.
     pub(super) fn check(&'static self, value: Value) -> Result<(&'static str, Value), ConfigError> {
+        if let (Networks, ValueKind::Array(elements)) = (&self.kind, &value.kind) {
+            for element in elements {
+                let ValueKind::String(text) = &element.kind else {
+                    return Err(ConfigError::value(self, &value));
+                };
+                text.parse::<Network>().map_err(|reason| ConfigError::network(self, &value, text, reason))?;
+            }
+        }
         if self.kind.takes(&value.kind) {
             Ok((self.name, value))
         } else {
@@ -179,6 +211,8 @@ impl Kind {
             }
             (Integer(least, most), ValueKind::I64(number)) => (least..=most).contains(&number),
             (Choice(names), ValueKind::String(text)) => names.contains(&text.as_str()),
+            // Its elements have refusals of their own.
+            (Networks, ValueKind::Array(_)) => true,
             _ => false,
         }
     }
@@ -192,6 +226,9 @@ impl fmt::Display for Kind {
             Duration(longest) => write!(f, "a duration of whole milliseconds from 1ms to {longest}"),
             Integer(least, most) => write!(f, "a whole number from {least} to {most}"),
             Choice(names) => write!(f, "one of {}", names.join(", ")),
+            Networks => {
+                write!(f, "a list of IP addresses and networks, such as `[\"10.1.2.3\", \"2001:db8::/32\"]`")
+            }
         }
     }
 }

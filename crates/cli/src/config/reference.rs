@@ -28,7 +28,9 @@ every variable that begins with `DOORWARD_`, save `DOORWARD_CONFIG`, `DOORWARD_S
 keys. (Kubernetes adds variables such as `DOORWARD_SERVICE_HOST` to pods beside a Service named `doorward`: name it
 otherwise, or set `enableServiceLinks: false`.)
 
-Durations are written `500ms`, `30s`, `15m`, `1h 30m`, `2h` or `30d`. Relative paths count from the working folder.
+Durations are written `500ms`, `30s`, `15m`, `1h 30m`, `2h` or `30d`. Relative paths count from the working folder. Lists are
+arrays in the file, and texts with commas in variables and flags: `--set addresses.allow=10.1.2.3,2001:db8::/32`. Networks
+are written `10.0.0.0/8`, `2001:db8::/32` or, for IPv4, with stars at the end: `10.0.*.*`.
 ";
 
 /// The whole document.
@@ -43,7 +45,11 @@ pub(super) fn render() -> String {
             let _ = write!(example, "\n[{section}]\n");
         }
         for key in keys {
-            let default = key.default.map_or("not set".to_owned(), |default| format!("`{default}`"));
+            let default = match key.default {
+                None => "not set".to_owned(),
+                Some("") => "empty".to_owned(),
+                Some(default) => format!("`{default}`"),
+            };
             let _ = writeln!(text, "| `{}` | {default} | {} | {} |", key.name, key.kind, key.meaning);
             example += &example_line(key);
         }

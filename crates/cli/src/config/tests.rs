@@ -50,11 +50,12 @@ fn defaults_stand_when_nothing_is_set() {
     let sources = Sources { folder: folder.path().to_owned(), ..Sources::default() };
     let loaded = load(&sources, std::iter::empty()).unwrap();
 
-    let Config { data, listen, tokens, passwords, lockout, log, limits } = &loaded.config;
+    let Config { data, listen, addresses, tokens, passwords, lockout, log, limits } = &loaded.config;
     assert_eq!(data, Path::new("doorward-data"));
     assert_eq!(listen.api, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!(listen.admin, SocketAddr::from(([127, 0, 0, 1], 8081)));
     assert_eq!(listen.tls, None);
+    assert_eq!([&listen.trusted_proxies, &addresses.allow, &addresses.deny], [&vec![]; 3]);
     assert_eq!((tokens.password_idle, tokens.password_cap), (HOUR, HOUR * 24 * 30));
     assert_eq!((tokens.api_key_lifetime, tokens.touch_interval), (HOUR * 2, MINUTE / 2));
     assert_eq!((passwords.memory_kib, passwords.iterations, passwords.parallelism), (19_456, 2, 1));
@@ -69,6 +70,7 @@ fn defaults_stand_when_nothing_is_set() {
     assert!(loaded.settings.iter().map(|setting| setting.key).eq(KEYS.iter().map(|key| key.name)));
     assert_shown(&loaded, "tokens.password_cap", "30d (default)");
     assert_shown(&loaded, "listen.tls.key", "(not set) (default)");
+    assert_shown(&loaded, "listen.trusted_proxies", "[] (default)");
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn wrong_types_are_refused_in_every_layer() {
         ("'64'", "\"64\""),
         ("true", "true"),
         ("64.5", "64.5"),
-        ("[1]", "a list"),
+        ("[1, 'a\u{202e}', []]", "[1, \"a\\u{202e}\", []]"),
         ("{}", "a table"),
         ("'''a\nb'''", "\"a\\nb\""),
     ] {
@@ -217,6 +219,64 @@ fn durations_that_depend_on_each_other_are_in_order() {
          the second",
     );
     load_file("lockout.lock = '1h'\ntokens = { password_idle = '49d', password_cap = '49d' }").unwrap();
+}
+
+#[test]
+fn networks_are_arrays_in_the_file_and_texts_with_commas_elsewhere() {
+    let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Network>>();
+    let file =
+        "listen.trusted_proxies = ['127.0.0.1', '::1']\naddresses = { allow = ['10.0.*.*'], deny = [] }";
+    let loaded = load_file(file).unwrap();
+    let Config { listen, addresses, .. } = &loaded.config;
+    assert_eq!(listen.trusted_proxies, networks(&["127.0.0.1", "::1"]));
+    assert_eq!(addresses.allow, networks(&["10.0.0.0/16"]));
+    assert_eq!(addresses.deny, networks(&[]));
+    assert_shown(&loaded, "addresses.allow", "[\"10.0.*.*\"] (doorward.toml)");
+
+    let loaded = load_variable("DOORWARD_ADDRESSES__DENY", "10.0.0.0/8, 2001:db8::/32").unwrap();
+    assert_eq!(loaded.config.addresses.deny, networks(&["10.0.0.0/8", "2001:db8::/32"]));
+    assert_shown(&loaded, "addresses.deny", "[\"10.0.0.0/8\", \"2001:db8::/32\"] (DOORWARD_ADDRESSES__DENY)");
+    let covered = load_layers(file, &[], &[("--flag", "addresses.allow", " ")]).unwrap();
+    assert_eq!(covered.config.addresses.allow, networks(&[]));
+    assert_shown(&covered, "addresses.allow", "[] (--flag)");
+}
+
+#[test]
+fn the_network_that_is_wrong_is_named() {
+    let meaning = "addresses of the reverse proxies whose `X-Forwarded-For` is believed; none by default";
+    let key = "listen.trusted_proxies";
+    for (list, network, reason) in [
+        (
+            "['::1', '10.1.2.3/8']",
+            "10.1.2.3/8",
+            "has bits set beyond its prefix; write 10.0.0.0/8 for the network or 10.1.2.3 for the address",
+        ),
+        (
+            "[\"a\\nb\"]",
+            "a\u{fffd}b",
+            "is no address or network; write it as 10.1.2.3, 10.0.0.0/8, 10.0.*.*, ::1 or 2001:db8::/32",
+        ),
+    ] {
+        assert_refused(
+            load_file(&format!("{key} = {list}")),
+            &format!("doorward.toml: in `{key}`, '{network}' {reason} ({meaning})"),
+        );
+    }
+    assert_refused(
+        load_flag(key, "::1,,::2"),
+        &format!(
+            "--flag: in `{key}`, '' is empty; write an address such as 10.1.2.3 or a network such as 10.0.0.0/8 ({meaning})"
+        ),
+    );
+    for (written, shown) in [("'::1'", "\"::1\""), ("['::1', 1]", "[\"::1\", 1]"), ("true", "true")] {
+        assert_refused(
+            load_file(&format!("{key} = {written}")),
+            &format!(
+                "doorward.toml: `{key}` is {shown}, but it must be a list of IP addresses and networks, such as \
+                 `[\"10.1.2.3\", \"2001:db8::/32\"]` ({meaning})"
+            ),
+        );
+    }
 }
 
 #[test]
