@@ -72,7 +72,8 @@ async fn serve(args: &Args, clock: Clock) -> anyhow::Result<()> {
     }
     let readiness = Readiness::default();
     readiness.set(true);
-    let state = State { doorkeeper: doorkeeper.clone(), metrics, limits: Limits::default(), readiness };
+    let (limits, proxies) = (Limits::default(), Arc::default());
+    let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, proxies, readiness };
 
     // What the product's requests have left to do must not be done at the cost of the baseline's.
     let settle = async move || match doorkeeper.flush_uses(true).await {

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use doorward_domain::{
+    address::TrustedProxies,
     attempts::Attempts,
     clock::Clock,
     doorkeeper::{Doorkeeper, Parts},
@@ -169,7 +170,9 @@ async fn serve(
     let housekeeping = housekeeping::start(&doorkeeper);
     let limits = Limits { body_bytes: config.limits.body_bytes, body_timeout: config.limits.body_timeout };
     let readiness = Readiness::default();
-    let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, readiness: readiness.clone() };
+    let proxies = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
+    let state =
+        State { doorkeeper: doorkeeper.clone(), metrics, limits, proxies, readiness: readiness.clone() };
 
     let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
     let bounds = Bounds { header_timeout: config.limits.header_timeout };

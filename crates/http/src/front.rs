@@ -1,6 +1,6 @@
 //! The outermost service of the API listener: what every request passes, whatever it asks for.
 //!
-//! It gives the request its id, forgives what is harmless in a path, answers 200 to everything on the mount for
+//! It gives the request its id, finds the client's address, forgives what is harmless in a path, answers 200 to everything on the mount for
 //! existing CRM.COM clients, keeps answers out of caches, counts and logs. It is one future and no boxes, for every
 //! verification goes through it.
 
@@ -17,18 +17,19 @@ use std::{
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request},
+    extract::Request,
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
     routing::future::RouteFuture,
 };
+use doorward_domain::address::TrustedProxies;
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use crate::{
     error::ErrorCode,
     metrics::Metrics,
-    origin::RequestId,
+    origin::{self, Arrival, RequestId},
     router::{Endpoint, Mount},
 };
 
@@ -39,13 +40,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Front {
     inner: Router,
     metrics: Arc<Metrics>,
+    proxies: Arc<TrustedProxies>,
     ids: Arc<RequestIds>,
 }
 
 impl Front {
-    /// Puts the front before a router. `seed` tells this run's request ids from those of other runs.
-    pub fn new(inner: Router, metrics: Arc<Metrics>, seed: u32) -> Self {
-        Self { inner, metrics, ids: Arc::new(RequestIds { seed, next: AtomicU32::new(0) }) }
+    /// Puts the front before a router. Of `proxies` it believes where a request comes from; `seed` tells this run's
+    /// request ids from those of other runs.
+    pub fn new(inner: Router, metrics: Arc<Metrics>, proxies: Arc<TrustedProxies>, seed: u32) -> Self {
+        Self { inner, metrics, proxies, ids: Arc::new(RequestIds { seed, next: AtomicU32::new(0) }) }
     }
 }
 
@@ -73,13 +76,10 @@ impl Service<Request> for Front {
         let began = Instant::now();
         forgive_path(request.uri_mut());
         let (mount, endpoint) = Endpoint::of(request.uri().path());
-        let id = self.ids.next();
-        let told = Told {
-            method: request.method().clone(),
-            peer: request.extensions().get::<ConnectInfo<std::net::SocketAddr>>().map(|peer| peer.0),
-            id,
-        };
-        request.extensions_mut().insert(id);
+        let address = origin::client(&self.proxies, request.extensions(), request.headers());
+        let arrival = Arrival { id: self.ids.next(), address };
+        let told = Told { method: request.method().clone(), arrival };
+        request.extensions_mut().insert(arrival);
         Answering {
             inner: self.inner.call(request),
             metrics: self.metrics.clone(),
@@ -94,8 +94,7 @@ impl Service<Request> for Front {
 /// What the log says about a request.
 struct Told {
     method: Method,
-    peer: Option<std::net::SocketAddr>,
-    id: RequestId,
+    arrival: Arrival,
 }
 
 pin_project! {
@@ -124,7 +123,7 @@ impl Future for Answering {
         }
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(id) = HeaderValue::from_str(this.told.id.as_str()) {
+        if let Ok(id) = HeaderValue::from_str(this.told.arrival.id.as_str()) {
             headers.insert(REQUEST_ID, id);
         }
         let took = this.began.elapsed();
@@ -150,8 +149,8 @@ fn log(
                 status = status.as_u16(),
                 code = code.map_or("OK", |code| code.0),
                 took_us = took.as_micros() as u64,
-                address = told.peer.map(|peer| tracing::field::display(peer.ip())),
-                request_id = told.id.as_str(),
+                address = told.arrival.address.map(tracing::field::display),
+                request_id = told.arrival.id.as_str(),
                 "answered"
             )
         };

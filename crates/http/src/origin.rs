@@ -1,12 +1,18 @@
-//! Where a request comes from: the client's address and the id that [`crate::Front`] gave the request.
+//! Where a request comes from: the client's address and the request's id, both found by [`crate::Front`].
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    iter,
+    net::{IpAddr, SocketAddr},
+};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::request::Parts,
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
-use doorward_domain::audit::Origin;
+use doorward_domain::{address::TrustedProxies, audit::Origin};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The id of a request, also in the answer's `X-Request-Id`.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +31,24 @@ impl RequestId {
     }
 }
 
-/// Extracts the [`Origin`] of a request. The address is the peer's: forwarding headers are not believed.
+/// What [`crate::Front`] finds out about a request and leaves in its extensions. One value, for each costs an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The id that it gave the request.
+    pub id: RequestId,
+    /// The client's address; `None` only where there is no connection.
+    pub address: Option<IpAddr>,
+}
+
+/// The address of the client: the peer's, unless that is a trusted proxy, whose headers are believed.
+pub fn client(proxies: &TrustedProxies, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    // Looked up when it is asked for: most requests come from no proxy.
+    let values = iter::once_with(|| headers.get_all(FORWARDED_FOR)).flatten();
+    Some(proxies.client(peer.ip(), values.map(HeaderValue::as_bytes)))
+}
+
+/// Extracts the [`Origin`] of a request that passed [`crate::Front`].
 #[derive(Clone, Debug)]
 pub struct From(pub Origin);
 
@@ -33,10 +56,11 @@ impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let request_id =
-            parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
-        Ok(Self(Origin { address, request_id }))
+        let origin = parts
+            .extensions
+            .get::<Arrival>()
+            .map(|arrival| Origin { address: arrival.address, request_id: arrival.id.as_str().to_owned() });
+        Ok(Self(origin.unwrap_or_default()))
     }
 }
 

@@ -201,6 +201,6 @@ impl Endpoint {
 
 /// Builds the API listener's service.
 pub fn api_service(state: State, seed: u32) -> crate::Front {
-    let metrics = Arc::clone(&state.metrics);
-    crate::Front::new(api(state), metrics, seed)
+    let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
+    crate::Front::new(api(state), metrics, proxies, seed)
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use doorward_domain::doorkeeper::Doorkeeper;
+use doorward_domain::{address::TrustedProxies, doorkeeper::Doorkeeper};
 
 use crate::metrics::Metrics;
 
@@ -53,6 +53,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// The bounds of a request.
     pub limits: Limits,
+    /// Who is believed about where a request comes from.
+    pub proxies: Arc<TrustedProxies>,
     /// Whether requests are welcome.
     pub readiness: Readiness,
 }

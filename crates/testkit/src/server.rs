@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum_server::Handle;
 use doorward_domain::{
+    address::TrustedProxies,
     attempts::{Attempts, LockoutRules},
     clock::{Clock, TimeSource},
     directory::Change,
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// How a test's server differs from the product's defaults.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Lifetimes of tokens.
     pub lifetimes: Lifetimes,
@@ -44,6 +45,8 @@ pub struct Options {
     pub limits: Limits,
     /// Bounds of a connection.
     pub bounds: Bounds,
+    /// Proxies that are believed.
+    pub proxies: TrustedProxies,
 }
 
 impl Default for Options {
@@ -55,6 +58,7 @@ impl Default for Options {
             cost: Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 },
             limits: Limits::default(),
             bounds: Bounds { header_timeout: Duration::from_secs(30) },
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -137,7 +141,8 @@ impl TestServer {
         let doorkeeper = Arc::new(doorkeeper.expect("randomness"));
         let readiness = Readiness::default();
         readiness.set(true);
-        let state = State { doorkeeper: doorkeeper.clone(), metrics, limits: options.limits, readiness };
+        let (limits, proxies) = (options.limits, Arc::new(options.proxies.clone()));
+        let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, proxies, readiness };
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let (api, admin) = (bind(), bind());
         let address = |listener: &std::net::TcpListener| listener.local_addr().expect("an address");

@@ -13,6 +13,7 @@ mod lifetimes;
 mod lockout;
 mod oauth;
 mod operations;
+mod origin;
 mod program;
 mod release;
 mod secrets;
