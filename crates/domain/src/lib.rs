@@ -20,6 +20,7 @@ pub mod lifetimes;
 pub mod name;
 pub mod observer;
 pub mod passwords;
+pub mod policy;
 pub mod random;
 pub mod session;
 pub mod session_table;

@@ -24,9 +24,7 @@ impl CanonicalName {
         if name.chars().any(char::is_control) {
             return Err(InvalidName::ControlCharacter);
         }
-        let folded = caseless::default_case_fold_str(&name.nfd().collect::<String>());
-        let folded = caseless::default_case_fold_str(&folded.nfkd().collect::<String>());
-        let folded: String = folded.nfkc().collect();
+        let folded = fold(name);
         // After folding, which turns every kind of space into the ordinary one.
         let folded = folded.trim();
         if folded.is_empty() { Err(InvalidName::Empty) } else { Ok(Self(folded.to_owned())) }
@@ -36,6 +34,13 @@ impl CanonicalName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A text without regard to case and Unicode form, as [`CanonicalName`] compares.
+pub(crate) fn fold(text: &str) -> String {
+    let folded = caseless::default_case_fold_str(&text.nfd().collect::<String>());
+    let folded = caseless::default_case_fold_str(&folded.nfkd().collect::<String>());
+    folded.nfkc().collect()
 }
 
 impl fmt::Debug for CanonicalName {
