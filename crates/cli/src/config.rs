@@ -25,6 +25,7 @@ use doorward_domain::{
     attempts::LockoutRules,
     lifetimes::Lifetimes,
     passwords::{Argon2Cost, HashingLimits},
+    policy::PasswordRules,
 };
 use serde::{Deserialize, Deserializer, de};
 
@@ -101,7 +102,7 @@ pub(crate) struct Tokens {
     pub(crate) touch_interval: Duration,
 }
 
-/// The cost of a password hash (Argon2id) and the threads that pay it.
+/// The cost of a password hash (Argon2id), the threads that pay it, and which passwords may be chosen.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Passwords {
@@ -115,6 +116,21 @@ pub(crate) struct Passwords {
     pub(crate) threads: usize,
     /// Logins waiting for a thread before the next is turned away.
     pub(crate) queue: usize,
+    /// Fewest characters of a new password. This and what follows stands where an organisation has no rule of its own.
+    pub(crate) min_length: u32,
+    /// Whether a new password must have a letter.
+    pub(crate) require_alphabetic: bool,
+    /// Whether a new password must have a digit.
+    pub(crate) require_digit: bool,
+    /// Whether a new password must have a character of neither kind.
+    pub(crate) require_special: bool,
+    /// Whether what is easily guessed is refused.
+    pub(crate) blocklist: bool,
+    /// The list of leaked passwords. For all organisations alike, and so not part of [`Self::rules`].
+    pub(crate) breached_file: Option<PathBuf>,
+    /// Age after which a password must be changed.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// When failed logins lock an account, and for how long.
@@ -277,6 +293,10 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, 
     texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 impl Passwords {
     /// What a hash costs, as the rules have it.
     pub(crate) fn cost(&self) -> Argon2Cost {
@@ -287,6 +307,14 @@ impl Passwords {
     pub(crate) fn limits(&self) -> HashingLimits {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         HashingLimits { threads: if self.threads == 0 { cores } else { self.threads }, queue: self.queue }
+    }
+
+    /// Which passwords may be chosen where an organisation has no rules of its own.
+    pub(crate) fn rules(&self) -> PasswordRules {
+        let Self {
+            min_length, require_alphabetic, require_digit, require_special, blocklist, max_age, ..
+        } = *self;
+        PasswordRules { min_length, require_alphabetic, require_digit, require_special, blocklist, max_age }
     }
 }
 

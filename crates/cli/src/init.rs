@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
     clock::Clock,
@@ -12,22 +12,26 @@ use doorward_domain::{
     journal::Entry,
     name::CanonicalName,
     passwords::Argon2Cost,
+    policy::{BreachedPasswords, Weakness},
     random::Randomness,
 };
 use doorward_storage::{Kind, SqliteStore};
 
 use crate::{
     args::{Init, WrongUse},
+    breached::BreachedFile,
+    config,
     system::{SystemRandomness, SystemTime},
 };
-
-/// The fewest characters of a password that is the only factor (NIST SP 800-63B-4, 3.1.1.2).
-const SHORTEST_PASSWORD: usize = 15;
 
 pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     let config = args.flags.load()?.config;
     let (clock, random) = (Clock::new(SystemTime), SystemRandomness);
-    let password = if args.password_stdin { read_password()? } else { Password::generate(&random)? };
+    let password = if args.password_stdin {
+        read_password(&config.passwords, &[&args.organisation, &args.unit, &args.username])?
+    } else {
+        Password::generate(&random)?
+    };
     let founding = Founding {
         organisation: args.organisation.trim(),
         is_operator: true,
@@ -52,22 +56,28 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     crate::print(&told)
 }
 
-fn read_password() -> anyhow::Result<Password> {
+/// Reads a password that the rules allow. `known` is what an attacker knows of the account.
+fn read_password(rules: &config::Passwords, known: &[&str]) -> anyhow::Result<Password> {
     let mut line = String::new();
     std::io::stdin()
         .lock()
         .read_line(&mut line)
         .context("the password cannot be read from standard input")?;
     let text = line.trim_end_matches(['\r', '\n']);
-    let length = text.chars().count();
-    if length < SHORTEST_PASSWORD {
-        bail!(WrongUse(format!(
-            "the password on standard input has {length} characters; an administrator's needs at least {SHORTEST_PASSWORD}"
-        )));
+    let refused = |weakness: Weakness| WrongUse(format!("the password on standard input {weakness}"));
+    if text.is_empty() {
+        bail!(refused(Weakness::TooShort { has: 0, needs: rules.min_length }));
     }
     let too_long =
         || WrongUse(format!("the password on standard input is longer than {} bytes", Password::MAX_BYTES));
-    Ok(Password::parse(text).ok_or_else(too_long)?)
+    let password = Password::parse(text).ok_or_else(too_long)?;
+    rules.rules().check(&password, known).map_err(refused)?;
+    if let Some(path) = &rules.breached_file
+        && BreachedFile::open(path)?.contains(&password).map_err(|error| anyhow!(error))?
+    {
+        bail!(refused(Weakness::Breached));
+    }
+    Ok(password)
 }
 
 /// The first organisation with its first unit and user.

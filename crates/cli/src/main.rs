@@ -1,6 +1,7 @@
 //! The one binary, `doorward`. It reads the configuration and wires the rooms together; what it prints is for people.
 
 mod args;
+mod breached;
 mod config;
 mod demo;
 mod housekeeping;

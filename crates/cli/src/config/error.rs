@@ -80,14 +80,11 @@ impl ConfigError {
     }
 
     pub(super) fn value(key: &Key, value: &Value) -> Self {
-        // The default of a list is empty, which shows nobody how to write one.
-        let default = key.default_value().filter(|value| !matches!(value.kind, ValueKind::Array(_)));
-        let example = default.map_or(String::new(), |value| format!(", such as {}", as_toml(&value)));
         Self::Value {
             origin: value.origin().unwrap_or_default().to_owned(),
             key: key.name,
             value: as_toml(value),
-            accepted: format!("{}{example}", key.kind),
+            accepted: format!("{}, such as {}", key.kind, as_toml(&key.example_value())),
             meaning: key.meaning,
         }
     }

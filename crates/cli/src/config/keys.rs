@@ -8,7 +8,7 @@ use ::config::{Value, ValueKind};
 
 use doorward_domain::address::Network;
 
-use self::Kind::{Address, Choice, Duration, Integer, Networks, Path};
+use self::Kind::{Address, Choice, Duration, Flag, Integer, Networks, Path};
 use super::error::ConfigError;
 
 /// A key of the configuration.
@@ -18,6 +18,8 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// As text, in the form the environment would give it; without one the key starts unset.
     pub(super) default: Option<&'static str>,
+    /// A value that shows the form, as text: the default, if there is one.
+    example: &'static str,
     /// What the key sets, as a phrase that documentation and errors can hold.
     pub(super) meaning: &'static str,
 }
@@ -33,6 +35,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// As text they are parted by commas.
     Networks,
+    /// Yes or no.
+    Flag,
 }
 
 /// Where a value comes from that nobody has set.
@@ -48,25 +52,20 @@ pub(super) const KEYS: &[Key] = &[
     unset(
         "listen.tls.certificate",
         Path,
+        "tls-certificate.pem",
         "PEM file with the certificate chain; together with `listen.tls.key` it turns TLS on",
     ),
-    unset("listen.tls.key", Path, "PEM file with the private key of the certificate"),
-    key(
+    unset("listen.tls.key", Path, "tls-key.pem", "PEM file with the private key of the certificate"),
+    networks(
         "listen.trusted_proxies",
-        Networks,
-        "",
         "addresses of the reverse proxies whose `X-Forwarded-For` is believed; none by default",
     ),
-    key(
+    networks(
         "addresses.allow",
-        Networks,
-        "",
         "addresses from which one may log in; an empty list allows all, and an organisation may have its own",
     ),
-    key(
+    networks(
         "addresses.deny",
-        Networks,
-        "",
         "addresses from which nobody may log in, even where `addresses.allow` has them; an organisation may have its own",
     ),
     key(
@@ -110,6 +109,52 @@ pub(super) const KEYS: &[Key] = &[
         "logins that may wait for a hash; one more is answered 503",
     ),
     key(
+        "passwords.min_length",
+        Integer(8, 64),
+        "15",
+        "fewest characters of a new password; NIST SP 800-63B asks for 15; organisations may override it",
+    ),
+    key(
+        "passwords.require_alphabetic",
+        Flag,
+        "false",
+        "whether a new password must have a letter; NIST SP 800-63B says not to; organisations may override it",
+    ),
+    key(
+        "passwords.require_digit",
+        Flag,
+        "false",
+        "whether a new password must have a digit; NIST SP 800-63B says not to; organisations may override it",
+    ),
+    key(
+        "passwords.require_special",
+        Flag,
+        "false",
+        "whether a new password must have a character that is neither a letter nor a digit; NIST SP 800-63B says not to; \
+         organisations may override it",
+    ),
+    key(
+        "passwords.blocklist",
+        Flag,
+        "true",
+        "whether a new password is refused that is common, made of common words and patterns, or of the names of its \
+         user, the organisation or the product; organisations may override it",
+    ),
+    unset(
+        "passwords.breached_file",
+        Path,
+        "breached-passwords.txt",
+        "list of leaked passwords, which are refused as new ones: a local file of lines `SHA1[:count]` in upper-case \
+         hexadecimal, sorted, as Have I Been Pwned distributes it; nothing is sent anywhere",
+    ),
+    unset(
+        "passwords.max_age",
+        LONG,
+        "365d",
+        "age after which a password must be changed; not set means never, as NIST SP 800-63B says; organisations may \
+         override it",
+    ),
+    key(
         "lockout.failures",
         Integer(1, 100),
         "10",
@@ -146,11 +191,16 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    Key { name, kind, default: Some(default), meaning }
+    Key { name, kind, default: Some(default), example: default, meaning }
 }
 
-const fn unset(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
-    Key { name, kind, default: None, meaning }
+/// A list that is empty by default.
+const fn networks(name: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind: Networks, default: Some(""), example: "10.1.2.3,2001:db8::/32", meaning }
+}
+
+const fn unset(name: &'static str, kind: Kind, example: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind, default: None, example, meaning }
 }
 
 /// The built-in values of the keys that have one.
@@ -168,13 +218,19 @@ impl Key {
         Some(self.read(DEFAULT_ORIGIN, self.default?))
     }
 
+    /// A value that the key takes.
+    pub(super) fn example_value(&self) -> Value {
+        self.read(DEFAULT_ORIGIN, self.example)
+    }
+
     /// The value behind a text, which only the key can tell: `8080` is a number for one and a path for another.
     pub(super) fn read(&self, origin: &str, text: &str) -> Value {
         let origin = Some(&origin.to_owned());
-        match (&self.kind, text.parse::<i64>()) {
-            (Integer(..), Ok(number)) => Value::new(origin, number),
-            (Networks, _) if text.trim().is_empty() => Value::new(origin, ValueKind::Array(Vec::new())),
-            (Networks, _) => Value::new(origin, text.split(',').map(str::trim).collect::<Vec<_>>()),
+        match (&self.kind, text.parse::<i64>(), text.parse::<bool>()) {
+            (Integer(..), Ok(number), _) => Value::new(origin, number),
+            (Flag, _, Ok(flag)) => Value::new(origin, flag),
+            (Networks, ..) if text.trim().is_empty() => Value::new(origin, ValueKind::Array(Vec::new())),
+            (Networks, ..) => Value::new(origin, text.split(',').map(str::trim).collect::<Vec<_>>()),
             _ => Value::new(origin, text),
         }
     }
@@ -213,6 +269,7 @@ impl Kind {
             (Choice(names), ValueKind::String(text)) => names.contains(&text.as_str()),
             // Its elements have refusals of their own.
             (Networks, ValueKind::Array(_)) => true,
+            (Flag, ValueKind::Boolean(_)) => true,
             _ => false,
         }
     }
@@ -226,9 +283,8 @@ impl fmt::Display for Kind {
             Duration(longest) => write!(f, "a duration of whole milliseconds from 1ms to {longest}"),
             Integer(least, most) => write!(f, "a whole number from {least} to {most}"),
             Choice(names) => write!(f, "one of {}", names.join(", ")),
-            Networks => {
-                write!(f, "a list of IP addresses and networks, such as `[\"10.1.2.3\", \"2001:db8::/32\"]`")
-            }
+            Networks => write!(f, "a list of IP addresses and networks"),
+            Flag => write!(f, "true or false"),
         }
     }
 }

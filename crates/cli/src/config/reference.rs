@@ -63,10 +63,8 @@ fn section(key: &Key) -> Option<&'static str> {
 
 fn example_line(key: &Key) -> String {
     let name = key.name.split_once('.').map_or(key.name, |(_, name)| name);
-    match key.default_value() {
-        Some(value) => format!("{name} = {}\n", as_toml(&value)),
-        None => format!("# {name} = \"{}.pem\"\n", name.replace('.', "-")),
-    }
+    let mark = if key.default.is_some() { "" } else { "# " };
+    format!("{mark}{name} = {}\n", as_toml(&key.default_value().unwrap_or_else(|| key.example_value())))
 }
 
 #[test]

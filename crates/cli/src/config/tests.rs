@@ -60,6 +60,7 @@ fn defaults_stand_when_nothing_is_set() {
     assert_eq!((tokens.api_key_lifetime, tokens.touch_interval), (HOUR * 2, MINUTE / 2));
     assert_eq!((passwords.memory_kib, passwords.iterations, passwords.parallelism), (19_456, 2, 1));
     assert_eq!((passwords.threads, passwords.queue), (0, 64));
+    assert_eq!((passwords.rules(), &passwords.breached_file), (PasswordRules::default(), &None));
     assert_eq!((lockout.failures, lockout.window), (10, MINUTE * 15));
     assert_eq!((lockout.lock, lockout.longest_lock), (MINUTE, HOUR));
     assert_eq!((log.format, log.level), (LogFormat::Text, LogLevel::Info));
@@ -79,7 +80,9 @@ fn the_example_of_the_reference_holds_the_defaults() {
     let (_, example) = reference.split_once("```toml\n").unwrap();
     let example = example.strip_suffix("```\n").unwrap();
     assert_eq!(load_file(example).unwrap().config, load_file("").unwrap().config);
-    assert!(load_file(&example.replace("# ", "")).unwrap().config.listen.tls.is_some());
+    let all = load_file(&example.replace("# ", "")).unwrap().config;
+    assert!(all.listen.tls.is_some() && all.passwords.breached_file.is_some());
+    assert_eq!(all.passwords.max_age, Some(HOUR * 24 * 365));
 }
 
 #[test]
@@ -104,6 +107,27 @@ fn values_take_the_type_of_their_key() {
     let tokens =
         load_file("tokens = { password_idle = '1h 30m', touch_interval = '500ms' }").unwrap().config.tokens;
     assert_eq!((tokens.password_idle, tokens.touch_interval), (MINUTE * 90, MINUTE / 120));
+    let by_variable = load_variable("DOORWARD_PASSWORDS__REQUIRE_DIGIT", "true").unwrap().config;
+    let by_file = load_file("passwords.require_digit = true").unwrap().config;
+    assert!(by_variable.passwords.require_digit);
+    assert_eq!(by_variable, by_file);
+}
+
+#[test]
+fn the_rules_of_passwords_are_what_is_set() {
+    let file = "[passwords]\nmin_length = 20\nrequire_alphabetic = true\nrequire_special = true\nblocklist = false\n\
+                max_age = '90d'\nbreached_file = 'pwned.txt'";
+    let passwords = load_file(file).unwrap().config.passwords;
+    let rules = PasswordRules {
+        min_length: 20,
+        require_alphabetic: true,
+        require_digit: false,
+        require_special: true,
+        blocklist: false,
+        max_age: Some(HOUR * 24 * 90),
+    };
+    assert_eq!(passwords.rules(), rules);
+    assert_eq!(passwords.breached_file, Some("pwned.txt".into()));
 }
 
 #[test]
@@ -163,6 +187,12 @@ fn wrong_types_are_refused_in_every_layer() {
     let variable = "DOORWARD_PASSWORDS__QUEUE";
     assert_refused(load_variable(variable, "many"), &refused(variable, "\"many\""));
     assert_refused(load_flag("passwords.queue", ""), &refused("--flag", "\"\""));
+    assert_refused(
+        load_file("passwords.blocklist = 'false'"),
+        "doorward.toml: `passwords.blocklist` is \"false\", but it must be true or false, such as true (whether a new \
+         password is refused that is common, made of common words and patterns, or of the names of its user, the \
+         organisation or the product; organisations may override it)",
+    );
     let covered = load_layers("passwords.queue = 0", &[(variable, "1")], &[]);
     assert_refused(covered, &refused("doorward.toml", "0"));
 }
@@ -173,6 +203,7 @@ fn each_range_ends_where_it_says() {
         (&["1ms", "100 years"], &["0s", "0", "100 years 1ms", "1500us", "1", "-1s", ""]);
     let address: (&[&str], &[&str]) =
         (&["0.0.0.0:0", "[::1]:443"], &["localhost:80", ":80", "127.0.0.1", "1.1.1.1:65536"]);
+    let flag: (&[&str], &[&str]) = (&["true", "false"], &["yes", "TRUE", "1", "0", ""]);
     for (key, (taken, refused)) in [
         ("data", (&["x", "8080"][..], &[""][..])),
         ("listen.api", address),
@@ -186,6 +217,13 @@ fn each_range_ends_where_it_says() {
         ("passwords.parallelism", (&["1", "16"], &["0", "17"])),
         ("passwords.threads", (&["0", "256"], &["-1", "257"])),
         ("passwords.queue", (&["1", "100000"], &["0", "100001"])),
+        ("passwords.min_length", (&["8", "64"], &["7", "65"])),
+        ("passwords.require_alphabetic", flag),
+        ("passwords.require_digit", flag),
+        ("passwords.require_special", flag),
+        ("passwords.blocklist", flag),
+        ("passwords.breached_file", (&["x"], &[""])),
+        ("passwords.max_age", long),
         ("lockout.failures", (&["1", "100"], &["0", "101"])),
         ("lockout.window", long),
         ("lockout.lock", (&["1ms", "1h"], &["0s", "101 years"])),
@@ -273,7 +311,7 @@ fn the_network_that_is_wrong_is_named() {
             load_file(&format!("{key} = {written}")),
             &format!(
                 "doorward.toml: `{key}` is {shown}, but it must be a list of IP addresses and networks, such as \
-                 `[\"10.1.2.3\", \"2001:db8::/32\"]` ({meaning})"
+                 [\"10.1.2.3\", \"2001:db8::/32\"] ({meaning})"
             ),
         );
     }

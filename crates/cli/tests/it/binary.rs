@@ -118,30 +118,35 @@ async fn c7_init_makes_one_administrator_and_no_known_password() {
 fn init_refuses_what_would_not_work() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let init = |organisation: &str, input: &str| {
-        run(
-            &[
-                "init",
-                "--organisation",
-                organisation,
-                "--username",
-                "admin",
-                "--password-stdin",
-                "--data",
-                data,
-            ],
-            input,
-        )
+    let init = |organisation: &str, input: &str, set: &str| {
+        let args =
+            ["--organisation", organisation, "--username", "admin", "--password-stdin", "--data", data];
+        run(&[&["init"][..], &args, &["--set", set]].concat(), input)
     };
+    let list = folder.path().join("leaked.txt");
+    // The SHA-1 of PASSWORD.
+    std::fs::write(&list, "98DECC62ECE399A22ED30D490EF333BE7FDE7385:3\n").unwrap();
+    let breached = format!("passwords.breached_file={}", list.display());
+    let default = "passwords.min_length=15";
     for (output, text) in [
-        (init("ACME", "short\n"), "at least 15"),
-        (init("ACME", ""), "0 characters"),
-        (init(" ", PASSWORD), "organisation \"\" is empty"),
+        (init("ACME", "short\n", default), "has 5 of at least 15 characters"),
+        (init("ACME", "\n", default), "has 0 of at least 15 characters"),
+        (init("ACME", PASSWORD, "passwords.min_length=40"), "has 21 of at least 40 characters"),
+        (init("ACME", "shortshortshort\n", default), "is easy to guess"),
+        (init("Short Circuit", "SHORT_circuit_2026\n", default), "the organisation"),
+        (init("ACME", PASSWORD, "passwords.require_digit=true"), "has no digit; add"),
+        (init("ACME", PASSWORD, &breached), "is in a list of leaked passwords"),
+        (init("ACME", &"short".repeat(205), default), "longer than 1024 bytes"),
+        (init(" ", PASSWORD, default), "organisation \"\" is empty"),
     ] {
         let shown = String::from_utf8(output.stderr).unwrap();
         assert!(shown.contains(text) && output.status.code() == Some(2), "{shown}");
-        assert!(!shown.contains("short"));
+        assert!(!shown.to_lowercase().contains("short") && !shown.contains(PASSWORD), "{shown}");
     }
+    std::fs::write(&list, "not a list").unwrap();
+    let output = init("ACME", PASSWORD, &breached);
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(shown.contains("leaked.txt: not a list") && output.status.code() == Some(1), "{shown}");
     assert!(!folder.path().join("doorward.db").exists(), "nothing half done");
 }
 
