@@ -10,7 +10,7 @@
 //! bounded by the number of accounts.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -21,6 +21,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
+    address::Network,
     clock::{Clock, Timestamp},
     id::UserId,
 };
@@ -51,18 +52,12 @@ impl Default for LockoutRules {
 }
 
 /// What logins pass through one by one, in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gate {
-    /// That of an account.
-    User(UserId),
+    /// That of an account: of its logins from one place from where it is known, or from everywhere else.
+    User(UserId, Option<Network>),
     /// One of those of names with no usable account behind them.
     Nobody(u16),
-}
-
-impl From<UserId> for Gate {
-    fn from(user: UserId) -> Self {
-        Self::User(user)
-    }
 }
 
 /// Why an attempt may not be made.
@@ -76,6 +71,8 @@ pub enum Barred {
 
 #[derive(Debug)]
 struct Count {
+    /// As the latest attempt had them.
+    rules: LockoutRules,
     failures: u32,
     under_way: u32,
     window_ends: Timestamp,
@@ -85,13 +82,14 @@ struct Count {
 }
 
 impl Count {
-    fn new(now: Timestamp, rules: &LockoutRules) -> Self {
-        let never = Timestamp::from_millis(0);
-        Self { failures: 0, under_way: 0, window_ends: now.plus(rules.window), locked_until: never, locks: 0 }
+    fn new(now: Timestamp, rules: LockoutRules) -> Self {
+        let (window_ends, never) = (now.plus(rules.window), Timestamp::from_millis(0));
+        Self { rules, failures: 0, under_way: 0, window_ends, locked_until: never, locks: 0 }
     }
 
     /// Forgets what lies long enough back.
-    fn age(&mut self, now: Timestamp, rules: &LockoutRules) {
+    fn age(&mut self, now: Timestamp) {
+        let rules = self.rules;
         if now >= self.window_ends {
             self.failures = 0;
             self.window_ends = now.plus(rules.window);
@@ -101,8 +99,9 @@ impl Count {
         }
     }
 
-    fn fail(&mut self, now: Timestamp, rules: &LockoutRules) {
-        self.age(now, rules);
+    fn fail(&mut self, now: Timestamp) {
+        let rules = self.rules;
+        self.age(now);
         if self.failures == 0 {
             self.window_ends = now.plus(rules.window);
         }
@@ -122,28 +121,28 @@ impl Count {
 
 /// The counts of all accounts.
 pub struct Attempts {
-    rules: LockoutRules,
     longest_wait: usize,
-    counts: Mutex<HashMap<Gate, Count>>,
+    /// In order, so that the gates of one account lie together.
+    counts: Mutex<BTreeMap<Gate, Count>>,
     waiting: AtomicUsize,
     settled: Notify,
 }
 
 impl Attempts {
     /// No failures yet. At most `longest_wait` attempts, of all accounts together, wait for others to be settled.
-    pub fn new(rules: LockoutRules, longest_wait: usize) -> Self {
+    pub fn new(longest_wait: usize) -> Self {
         let (counts, waiting, settled) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
-        Self { rules, longest_wait, counts, waiting, settled }
+        Self { longest_wait, counts, waiting, settled }
     }
 
-    /// Counts an attempt that is about to be made, waiting while as many are under way as failures are left. The attempt must be settled; one that is dropped does not count, for its maker learnt nothing.
-    pub async fn begin(&self, gate: impl Into<Gate>, clock: &Clock) -> Result<Attempt<'_>, Barred> {
-        let gate = gate.into();
+    /// Counts an attempt that is about to be made, waiting while as many are under way as failures are left. The
+    /// attempt must be settled; one that is dropped does not count, for its maker learnt nothing.
+    pub async fn begin(&self, gate: Gate, rules: LockoutRules, clock: &Clock) -> Result<Attempt<'_>, Barred> {
         let mut place = None;
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
             settled.as_mut().enable();
-            if self.try_begin(gate, clock.now())? {
+            if self.try_begin(gate, rules, clock.now())? {
                 return Ok(Attempt { attempts: self, gate });
             }
             if place.is_none() {
@@ -154,14 +153,15 @@ impl Attempts {
     }
 
     /// `false`: as many attempts are under way as failures are left.
-    fn try_begin(&self, gate: Gate, now: Timestamp) -> Result<bool, Barred> {
+    fn try_begin(&self, gate: Gate, rules: LockoutRules, now: Timestamp) -> Result<bool, Barred> {
         let mut counts = self.counts();
-        let count = counts.entry(gate).or_insert_with(|| Count::new(now, &self.rules));
-        count.age(now, &self.rules);
+        let count = counts.entry(gate).or_insert_with(|| Count::new(now, rules));
+        count.rules = rules;
+        count.age(now);
         if now < count.locked_until {
             return Err(Barred::Locked(count.locked_until));
         }
-        let has_room = count.failures + count.under_way < self.rules.failures;
+        let has_room = count.failures + count.under_way < rules.failures;
         count.under_way += u32::from(has_room);
         Ok(has_room)
     }
@@ -176,26 +176,38 @@ impl Attempts {
         self.settled.notify_waiters();
     }
 
-    /// Lifts a lock and forgets the failures before it.
+    /// Lifts the locks of an account and forgets the failures before them.
     pub fn unlock(&self, user: UserId) {
-        if let Some(count) = self.counts().get_mut(&Gate::User(user)) {
+        for (_, count) in of_user(&mut self.counts(), user) {
             count.failures = 0;
             count.locks = 0;
             count.locked_until = Timestamp::from_millis(0);
         }
     }
 
+    /// The end of the longest lock of an account, wherever its logins come from.
+    pub fn locked_until(&self, user: UserId, now: Timestamp) -> Option<Timestamp> {
+        let mut counts = self.counts();
+        of_user(&mut counts, user).map(|(_, count)| count.locked_until).max().filter(|until| now < *until)
+    }
+
     /// Frees the counts that say nothing any more.
     pub fn forget_old(&self, now: Timestamp) {
         self.counts().retain(|_, count| {
-            count.age(now, &self.rules);
+            count.age(now);
             !count.is_idle(now)
         });
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Gate, Count>> {
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<Gate, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The counts of one account.
+fn of_user(counts: &mut BTreeMap<Gate, Count>, user: UserId) -> impl Iterator<Item = (&Gate, &mut Count)> {
+    let is_users = move |gate: &Gate| matches!(gate, Gate::User(known, _) if *known == user);
+    counts.range_mut(Gate::User(user, None)..).take_while(move |(gate, _)| is_users(gate))
 }
 
 /// An attempt that has been counted and is under way.
@@ -212,7 +224,7 @@ impl Attempt<'_> {
 
     /// The password was wrong.
     pub fn failed(self, now: Timestamp) {
-        self.attempts.settle(self.gate, |count| count.fail(now, &self.attempts.rules));
+        self.attempts.settle(self.gate, |count| count.fail(now));
         std::mem::forget(self);
     }
 }

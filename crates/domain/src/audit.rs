@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::{
     clock::Timestamp,
-    id::{KeyId, OrganisationId, UnitId, UserId},
+    id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
 };
 
 /// What happened.
@@ -21,10 +21,22 @@ pub enum Event {
     Release,
     /// An organisation, unit, user or key was created.
     Created,
-    /// A password was set.
+    /// An organisation, unit, user or key was changed.
+    Updated,
+    /// An organisation, unit, user or key was deleted.
+    Deleted,
+    /// An organisation's rules were changed.
+    RulesSet,
+    /// An administrator set a password.
     PasswordSet,
-    /// An organisation, unit, user or key was enabled or disabled.
-    StatusSet,
+    /// A user changed their own password, or tried to.
+    PasswordChange,
+    /// The lock of an account was lifted.
+    Unlocked,
+    /// A Web API key was given another secret.
+    KeyRotated,
+    /// Sessions were ended by an administrator.
+    SessionsEnded,
 }
 
 impl Event {
@@ -35,8 +47,14 @@ impl Event {
             Self::WebApiKeyLogin => "web_api_key_login",
             Self::Release => "release",
             Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::RulesSet => "rules_set",
             Self::PasswordSet => "password_set",
-            Self::StatusSet => "status_set",
+            Self::PasswordChange => "password_change",
+            Self::Unlocked => "unlocked",
+            Self::KeyRotated => "key_rotated",
+            Self::SessionsEnded => "sessions_ended",
         }
     }
 }
@@ -66,6 +84,14 @@ pub enum Reason {
     KeyDisabled,
     /// The key has expired.
     KeyExpired,
+    /// The secret of the key was replaced by another, and its time is over.
+    KeyRotatedOut,
+    /// The organisation or the key is not to be used from this address.
+    AddressDenied,
+    /// The key may not introspect tokens.
+    NotAVerifier,
+    /// The new password is too weak.
+    WeakPassword,
     /// The unit is not one of the user's, is disabled, or none was named and there is no default.
     InvalidUnit,
     /// The password must be changed first.
@@ -89,6 +115,10 @@ impl Reason {
             Self::UnknownKey => "unknown_key",
             Self::KeyDisabled => "key_disabled",
             Self::KeyExpired => "key_expired",
+            Self::KeyRotatedOut => "key_rotated_out",
+            Self::AddressDenied => "address_denied",
+            Self::NotAVerifier => "not_a_verifier",
+            Self::WeakPassword => "weak_password",
             Self::InvalidUnit => "invalid_unit",
             Self::PasswordChangeRequired => "password_change_required",
             Self::AccountChanged => "account_changed",
@@ -124,6 +154,12 @@ pub struct AuditRecord {
     pub user: Option<UserId>,
     /// The Web API key, as far as it is known.
     pub key: Option<KeyId>,
+    /// Who did it, where that is somebody else than whom it was done to.
+    pub actor: Option<UserId>,
+    /// The session, where it is about one.
+    pub session: Option<SessionId>,
+    /// The names of the members that were changed.
+    pub members: Vec<&'static str>,
     /// The organisation code as it was given, where no organisation has it. An unknown username is not kept: people
     /// type their password there.
     pub claimed: Option<String>,
@@ -142,6 +178,9 @@ impl AuditRecord {
             unit: None,
             user: None,
             key: None,
+            actor: None,
+            session: None,
+            members: Vec::new(),
             claimed: None,
         }
     }

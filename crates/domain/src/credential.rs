@@ -12,6 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     hex::upper_hex,
+    id::SessionId,
     random::{NoRandomness, Randomness},
 };
 
@@ -70,6 +71,13 @@ impl TokenDigest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The id of the token's session.
+    pub fn session(&self) -> SessionId {
+        let mut first = [0; 16];
+        first.copy_from_slice(&self.0[..16]);
+        SessionId::from_bytes(first)
+    }
 }
 
 impl fmt::Debug for TokenDigest {
@@ -99,6 +107,12 @@ impl PlainKey {
     /// The text, to be shown to the owner once.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The last four characters, by which its owner tells it from others. A short one shows fewer: at most a quarter.
+    pub fn hint(&self) -> String {
+        let count = self.expose().chars().count();
+        self.expose().chars().skip(count - 4.min(count / 4)).collect()
     }
 
     /// The digest under which the key is kept. No salt and no slow hash: a key is random, not chosen by a person.

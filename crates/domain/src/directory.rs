@@ -3,13 +3,16 @@
 use std::{future::Future, pin::Pin};
 
 use crate::{
+    address::Network,
     clock::Timestamp,
     credential::KeyDigest,
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::StoreError,
     name::CanonicalName,
     passwords::PasswordHash,
-    session::{Scope, SessionNumber},
+    resource::Classification,
+    rules::Overrides,
+    session::SessionNumber,
 };
 
 /// A future that a store gives back; boxed, for which store it is is known only when the server starts.
@@ -46,6 +49,8 @@ pub struct OrganisationRecord {
     pub status: Status,
     /// Its sessions up to this number have ended.
     pub ended: SessionNumber,
+    /// What it overrides of the rules.
+    pub overrides: Overrides,
 }
 
 /// A unit as a login sees it.
@@ -70,6 +75,8 @@ pub struct UserRecord {
     pub id: UserId,
     /// The username, as it was entered.
     pub username: String,
+    /// What the user may do.
+    pub role: Role,
     /// Whether the user is in use.
     pub status: Status,
     /// The user's sessions up to this number have ended.
@@ -78,6 +85,19 @@ pub struct UserRecord {
     pub password_hash: Option<PasswordHash>,
     /// Whether the password must be changed before it gives a token.
     pub must_change_password: bool,
+    /// When the password was set.
+    pub password_set_at: Option<Timestamp>,
+    /// From where the user has logged in with it, and when last.
+    pub known_addresses: Vec<KnownAddress>,
+}
+
+/// Where a user has logged in from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownAddress {
+    /// The addresses that count as one client.
+    pub network: Network,
+    /// When a login from there last succeeded.
+    pub succeeded_at: Timestamp,
 }
 
 /// A Web API key as a login sees it.
@@ -85,10 +105,18 @@ pub struct UserRecord {
 pub struct KeyRecord {
     /// Its id.
     pub id: KeyId,
+    /// What it is for.
+    pub classification: Classification,
     /// Whether it is in use.
     pub status: Status,
+    /// Whether it may introspect tokens.
+    pub verifier: bool,
+    /// From where it is accepted; from everywhere if there is none.
+    pub allowed_addresses: Vec<Network>,
     /// The time from which it is no longer accepted, if there is one.
     pub expires_at: Option<Timestamp>,
+    /// The time from which the secret that was shown is no longer accepted, if another has replaced it.
+    pub secret_ends_at: Option<Timestamp>,
     /// Its sessions up to this number have ended.
     pub ended: SessionNumber,
 }
@@ -104,13 +132,22 @@ pub struct Account {
     pub units: Vec<UnitRecord>,
 }
 
+/// What somebody who holds a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The user's role.
+    pub role: Role,
+    /// The key's classification and whether it may introspect, where there is a key.
+    pub key: Option<(Classification, bool)>,
+}
+
 /// What the search for a username found.
 #[derive(Clone, Debug)]
 pub enum NameLookup {
     /// No organisation has this code.
     UnknownOrganisation,
     /// The organisation is there, the user is not.
-    UnknownUser(OrganisationId),
+    UnknownUser(OrganisationRecord),
     /// Here they are.
     Found(Box<Account>),
 }
@@ -126,98 +163,7 @@ pub trait Directory: Send + Sync {
 
     /// Finds a Web API key and its user by the digest of the key.
     fn find_by_key(&self, digest: KeyDigest) -> StoreFuture<'_, Option<(KeyRecord, Box<Account>)>>;
-}
 
-/// A change of the directory, to be committed through the journal.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// Adds an organisation.
-    CreateOrganisation {
-        /// Its id.
-        id: OrganisationId,
-        /// Its code.
-        code: String,
-        /// The code's canonical form, unique.
-        canonical: CanonicalName,
-        /// Whether it is the operator organisation; there is one at most.
-        is_operator: bool,
-    },
-    /// Adds a unit to an organisation.
-    CreateUnit {
-        /// Its id.
-        id: UnitId,
-        /// Its organisation.
-        organisation: OrganisationId,
-        /// Its name.
-        name: String,
-        /// The name's canonical form, unique in the organisation.
-        canonical: CanonicalName,
-    },
-    /// Adds a user to an organisation.
-    CreateUser {
-        /// The id.
-        id: UserId,
-        /// The organisation.
-        organisation: OrganisationId,
-        /// The username.
-        username: String,
-        /// The username's canonical form, unique in the organisation.
-        canonical: CanonicalName,
-        /// What the user may do.
-        role: Role,
-        /// The units the user works in; the first is the default.
-        units: Vec<UnitId>,
-        /// The hash of the password.
-        password_hash: PasswordHash,
-    },
-    /// Adds a Web API key to a user.
-    CreateKey {
-        /// Its id.
-        id: KeyId,
-        /// Its organisation.
-        organisation: OrganisationId,
-        /// Its user.
-        user: UserId,
-        /// What people call it.
-        name: String,
-        /// The digest of the key, unique.
-        digest: KeyDigest,
-        /// The time from which it is no longer accepted.
-        expires_at: Option<Timestamp>,
-    },
-    /// Enables or disables; disabling ends the sessions below.
-    SetStatus {
-        /// The organisation that it belongs to.
-        organisation: OrganisationId,
-        /// What is enabled or disabled.
-        scope: Scope,
-        /// Its new status.
-        status: Status,
-    },
-    /// Sets a password and ends the user's sessions.
-    SetPassword {
-        /// The user's organisation.
-        organisation: OrganisationId,
-        /// The user.
-        user: UserId,
-        /// The hash of the new password.
-        hash: PasswordHash,
-        /// Whether it must be changed before it gives a token.
-        must_change: bool,
-    },
-}
-
-impl Change {
-    /// The sessions that this change ends.
-    pub fn ends(&self) -> Option<Scope> {
-        match self {
-            Self::SetStatus { scope, status: Status::Disabled, .. } => Some(*scope),
-            Self::SetPassword { user, .. } => Some(Scope::User(*user)),
-            Self::SetStatus { status: Status::Active, .. }
-            | Self::CreateOrganisation { .. }
-            | Self::CreateUnit { .. }
-            | Self::CreateUser { .. }
-            | Self::CreateKey { .. } => None,
-        }
-    }
+    /// Finds whom a token speaks for: a user, and the Web API key that it was got with.
+    fn find_holder(&self, user: UserId, key: Option<KeyId>) -> StoreFuture<'_, Option<Holder>>;
 }

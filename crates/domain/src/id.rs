@@ -81,6 +81,12 @@ id! {
     KeyId
 }
 
+id! {
+    /// A session: the first half of its token's digest, which is as hard to hit as the token is to guess and says
+    /// nothing of it. It may be shown and logged.
+    SessionId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,16 +7,17 @@
 //! A commit that is refused for want of space leaves nothing behind and is answered [`StoreError::Full`]; any other
 //! failure leaves the state of the disk unknown, and the journal stops for good (`security.md` D2, D4).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use crate::{
+    address::Network,
     audit::AuditRecord,
+    change::{Change, Once},
     clock::Timestamp,
-    credential::TokenDigest,
-    directory::Change,
-    id::{OrganisationId, UserId},
+    credential::KeyDigest,
+    id::{OrganisationId, SessionId, UserId},
     passwords::PasswordHash,
     session::{Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
@@ -55,6 +56,8 @@ pub enum Entry {
         identity: Identity,
         /// The marks on which the login was decided.
         seen: Seen,
+        /// From where the user is known from now on: that of a login with a password.
+        known: Option<Network>,
         /// The record of the login.
         audit: AuditRecord,
     },
@@ -62,8 +65,8 @@ pub enum Entry {
     Release {
         /// Its number.
         number: SessionNumber,
-        /// Its token's digest.
-        digest: TokenDigest,
+        /// Its id.
+        session: SessionId,
         /// The record of the release.
         audit: AuditRecord,
     },
@@ -71,6 +74,8 @@ pub enum Entry {
     Change {
         /// The change.
         change: Change,
+        /// What makes it happen once, however often it is submitted.
+        once: Option<Once>,
         /// The record of it.
         audit: AuditRecord,
     },
@@ -90,13 +95,33 @@ pub enum Entry {
     Record(AuditRecord),
     /// Uses, written lazily.
     Uses(Vec<Use>),
+    /// Uses of Web API keys, written lazily.
+    KeyUses(Vec<KeyUse>),
     /// Sessions that have ended anyway and need no space any more.
     Forget(Vec<SessionNumber>),
     /// The time, so that a restart with a clock that was set back does not revive what has expired.
     Tick(Timestamp),
+    /// Creations before this time may not be repeated any more: what made them happen once is forgotten.
+    ForgetOnce(Timestamp),
+}
+
+/// A use of a Web API key: of one of its secrets, so that it can be told when nobody uses an old one any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The digest of the secret.
+    pub secret: KeyDigest,
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub from: Option<IpAddr>,
 }
 
 impl Entry {
+    /// A change that is made as often as it is submitted.
+    pub fn change(change: Change, audit: AuditRecord) -> Self {
+        Self::Change { change, once: None, audit }
+    }
+
     /// Whether it comes of a login, of which anybody can send as many as they like.
     fn is_of_a_login(&self) -> bool {
         matches!(self, Self::Issue { .. } | Self::Record(_) | Self::Rehash { .. })
@@ -110,8 +135,25 @@ pub enum Outcome {
     Committed(Option<SessionNumber>),
     /// Not committed: the account was changed while the login was under way, or what was to be changed is not there.
     Refused,
-    /// Not committed: the name, the code, the key or the id is taken.
-    Taken,
+    /// Not committed: something that must be unique is taken.
+    Taken(Unique),
+    /// Not committed: it was changed since the revision on which the change was decided.
+    Stale,
+    /// Not committed: something else needs what was to be deleted.
+    InUse,
+    /// Not committed: it was done before, at the request of a caller who asks for it once.
+    Repeated,
+}
+
+/// What must be unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// A code, a username or the name of a unit.
+    Name,
+    /// The secret of a Web API key.
+    Secret,
+    /// An id.
+    Id,
 }
 
 /// Why the store did not do what it was asked.
@@ -282,15 +324,23 @@ fn apply(table: &SessionTable, changes: &AtomicU64, entry: &Entry, outcome: Outc
                 table.insert(number, session, identity);
             }
         }
-        Entry::Release { digest, .. } => table.remove(digest),
+        Entry::Release { session, .. } => table.remove(*session),
         Entry::Change { change, .. } => {
             if let (Some(scope), Some(number)) = (change.ends(), number) {
                 table.end(scope, number);
             }
+            if let Some((organisation, scope, name)) = change.renames() {
+                table.rename(organisation, scope, name);
+            }
             changes.fetch_add(1, Ordering::Release);
         }
         Entry::Uses(uses) => table.mark_stored(uses),
-        Entry::Rehash { .. } | Entry::Record(_) | Entry::Forget(_) | Entry::Tick(_) => {}
+        Entry::Rehash { .. }
+        | Entry::Record(_)
+        | Entry::KeyUses(_)
+        | Entry::Forget(_)
+        | Entry::Tick(_)
+        | Entry::ForgetOnce(_) => {}
     }
 }
 

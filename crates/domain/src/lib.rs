@@ -7,8 +7,11 @@
 //! A verification is readable in two files of it: [`doorkeeper`] and [`session_table`].
 
 pub mod address;
+pub mod administration;
 pub mod attempts;
 pub mod audit;
+pub mod catalogue;
+pub mod change;
 pub mod clock;
 pub mod credential;
 pub mod directory;
@@ -22,6 +25,8 @@ pub mod observer;
 pub mod passwords;
 pub mod policy;
 pub mod random;
+pub mod resource;
+pub mod rules;
 pub mod session;
 pub mod session_table;
 mod sync;

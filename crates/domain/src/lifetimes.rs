@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The lifetimes given to new sessions (`contract.md`). A session keeps what it was issued with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// A password session ends after this long without a use.
     pub password_idle: Duration,

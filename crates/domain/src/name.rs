@@ -43,6 +43,36 @@ pub(crate) fn fold(text: &str) -> String {
     folded.nfkc().collect()
 }
 
+/// A name as it was entered, with its canonical form beside it: what is stored of every organisation, unit and user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    shown: String,
+    canonical: CanonicalName,
+}
+
+impl Name {
+    /// Takes a name without the white space around it. Refuses what [`CanonicalName::new`] refuses.
+    pub fn new(name: &str) -> Result<Self, InvalidName> {
+        Ok(Self { shown: name.trim().to_owned(), canonical: CanonicalName::new(name)? })
+    }
+
+    /// The name as it was entered.
+    pub fn as_str(&self) -> &str {
+        &self.shown
+    }
+
+    /// The form by which it is found.
+    pub fn canonical(&self) -> &CanonicalName {
+        &self.canonical
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
 impl fmt::Debug for CanonicalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

@@ -20,6 +20,7 @@ use crate::{
     clock::{Clock, Timestamp},
     credential::Password,
     observer::Observer,
+    policy::{BreachedPasswords, PasswordRules, Weakness},
     random::{NoRandomness, Randomness},
 };
 
@@ -74,6 +75,21 @@ impl Argon2Cost {
         Ok(PasswordHash(hash.to_string()))
     }
 
+    /// Does the work by which this cost exceeds that of a hash made earlier, so that a wrong password takes as long
+    /// where the hash is old as where there is none (`security.md` C5). The work is memory times passes.
+    fn make_up_for(self, hash: &phc::PasswordHash, password: &Password, salt: [u8; 16]) {
+        let work = |memory: u32, iterations: u32| u64::from(memory) * u64::from(iterations);
+        let done = Params::try_from(hash).map_or(0, |made| work(made.m_cost(), made.t_cost()));
+        let missing =
+            work(self.memory_kib, self.iterations).saturating_sub(done) / u64::from(self.iterations);
+        let memory_kib = u32::try_from(missing).unwrap_or(self.memory_kib);
+        // Less is no work worth the name, and not possible either.
+        if memory_kib >= Params::MIN_M_COST * self.parallelism {
+            let rest = Self { memory_kib, ..self };
+            let _ = std::hint::black_box(rest.hash_with_salt(password, salt));
+        }
+    }
+
     /// Whether `hash` is weaker than hashes made today: an older algorithm, less memory or fewer passes. A stronger
     /// one is left alone.
     fn exceeds(self, hash: &phc::PasswordHash) -> bool {
@@ -90,7 +106,7 @@ impl Argon2Cost {
 pub struct InvalidCost;
 
 /// Why a password was not hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// As many are waiting as may.
     #[error("the queue of logins is full")]
@@ -104,6 +120,9 @@ pub enum HashError {
     /// See [`NoRandomness`].
     #[error(transparent)]
     Random(#[from] NoRandomness),
+    /// The list of leaked passwords cannot be read.
+    #[error("{0}")]
+    BreachedPasswords(String),
 }
 
 /// What came of comparing a password with a stored hash.
@@ -194,6 +213,7 @@ pub struct Passwords {
     limits: HashingLimits,
     cost: Argon2Cost,
     stand_in: PasswordHash,
+    breached: Option<Arc<dyn BreachedPasswords>>,
 }
 
 impl Passwords {
@@ -220,7 +240,14 @@ impl Passwords {
                 })
             })
             .collect();
-        Ok(Self { shared, threads, limits, cost, stand_in })
+        Ok(Self { shared, threads, limits, cost, stand_in, breached: None })
+    }
+
+    /// Refuses passwords of this list too.
+    #[must_use]
+    pub fn with_breached(mut self, breached: Option<Arc<dyn BreachedPasswords>>) -> Self {
+        self.breached = breached;
+        self
     }
 
     /// Compares a password with a stored hash, or with a stand-in of the same cost if there is none. `salt` is for
@@ -239,6 +266,33 @@ impl Passwords {
     pub async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<PasswordHash, HashError> {
         let cost = self.cost;
         Ok(self.run(move || cost.hash_with_salt(&password, salt)).await??)
+    }
+
+    /// Judges a new password by the rules and the list of leaked ones, and hashes it. `known` is what an attacker knows
+    /// of the account.
+    pub async fn choose(
+        &self,
+        password: Password,
+        rules: PasswordRules,
+        known: Vec<String>,
+        salt: [u8; 16],
+    ) -> Result<Result<PasswordHash, Weakness>, HashError> {
+        let (cost, breached) = (self.cost, self.breached.clone());
+        let choose = move || {
+            let known: Vec<_> = known.iter().map(String::as_str).collect();
+            if let Err(weakness) = rules.check(&password, &known) {
+                return Ok(Err(weakness));
+            }
+            let is_breached = match breached.filter(|_| rules.blocklist) {
+                Some(breached) => breached.contains(&password).map_err(HashError::BreachedPasswords)?,
+                None => false,
+            };
+            if is_breached {
+                return Ok(Err(Weakness::Breached));
+            }
+            Ok(Ok(cost.hash_with_salt(&password, salt)?))
+        };
+        self.run(choose).await?
     }
 
     /// How many hashes wait for a thread.
@@ -298,7 +352,10 @@ fn verify(
             let upgrade = cost.exceeds(hash).then(|| cost.hash_with_salt(password, salt).ok()).flatten();
             Verdict::Right { upgrade }
         }
-        Some((_, false)) => Verdict::Wrong,
+        Some((hash, false)) => {
+            cost.make_up_for(hash, password, salt);
+            Verdict::Wrong
+        }
         None => {
             if let Ok(stand_in) = phc::PasswordHash::new(&stand_in.0) {
                 std::hint::black_box(compare(password, &stand_in));

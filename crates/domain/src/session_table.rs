@@ -10,14 +10,18 @@
 //! only frees space. And the table changes only in the order in which the journal commits ([`crate::journal`]), so
 //! ending everything of a user is one number: sessions with that number or a lower one have ended.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use hashbrown::HashTable;
 
 use crate::{
     clock::Timestamp,
     credential::TokenDigest,
-    id::{OrganisationId, UnitId, UserId},
+    id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
     session::{Identity, Method, Scope, Session, SessionNumber, expiry},
     sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, lock, read, write},
 };
@@ -25,14 +29,38 @@ use crate::{
 /// How many parts the table has; the parts are swept and flushed one at a time.
 pub const SHARDS: usize = if cfg!(feature = "shuttle") { 2 } else { 256 };
 
+/// How many users a list looks at before it lets others have a turn.
+const USERS_AT_A_TIME: usize = 1_024;
+
 /// Whom a token speaks for, shared by all sessions of one user in one unit by one method.
-#[derive(Debug)]
 pub struct Subject {
     identity: Identity,
     /// Sessions of this subject up to this number have ended: the user's and the key's endings.
     ended: AtomicU64,
     organisation: Arc<AtomicU64>,
     unit: Arc<AtomicU64>,
+    /// Its sessions, the oldest first, for lists and renames; some of them may be gone.
+    issued: Mutex<Vec<Issued>>,
+    /// About how many of them are gone.
+    gone: AtomicU32,
+}
+
+/// Where a session of a subject lies.
+#[derive(Clone, Copy)]
+struct Issued {
+    number: u64,
+    /// In halves, so that it takes no more space than it needs.
+    tag: [u64; 2],
+}
+
+impl Issued {
+    fn new(number: u64, tag: u128) -> Self {
+        Self { number, tag: [(tag >> 64) as u64, tag as u64] }
+    }
+
+    fn tag(&self) -> u128 {
+        u128::from(self.tag[0]) << 64 | u128::from(self.tag[1])
+    }
 }
 
 impl Subject {
@@ -46,11 +74,95 @@ impl Subject {
             .iter()
             .any(|mark| number <= mark.load(Ordering::Acquire))
     }
+
+    /// The number up to which its sessions have ended.
+    fn ended(&self) -> u64 {
+        let marks = [&self.ended, &*self.organisation, &*self.unit];
+        marks.iter().map(|mark| mark.load(Ordering::Acquire)).max().unwrap_or_default()
+    }
+
+    /// The subject with another name for what `scope` is; `None` if it is another's or has that name already.
+    fn renamed(&self, scope: Scope, name: &str) -> Option<Arc<Self>> {
+        let known = &self.identity;
+        let old = match scope {
+            Scope::Organisation(id) if id == known.organisation => &known.organisation_code,
+            Scope::Unit(id) if id == known.unit => &known.unit_name,
+            Scope::User(id) if id == known.user => &known.username,
+            _ => return None,
+        };
+        if old == name {
+            return None;
+        }
+        let mut identity = known.clone();
+        match scope {
+            Scope::Organisation(_) => name.clone_into(&mut identity.organisation_code),
+            Scope::Unit(_) => name.clone_into(&mut identity.unit_name),
+            Scope::User(_) | Scope::Key(..) => name.clone_into(&mut identity.username),
+        }
+        Some(Arc::new(Self {
+            identity,
+            // Only the journal ends and renames, one after the other.
+            ended: AtomicU64::new(self.ended.load(Ordering::Acquire)),
+            organisation: self.organisation.clone(),
+            unit: self.unit.clone(),
+            issued: Mutex::new(Vec::new()),
+            gone: AtomicU32::new(0),
+        }))
+    }
+
+    /// Where it stands among the subjects of a list.
+    fn place(&self) -> SubjectPlace {
+        (self.identity.user, self.identity.unit, self.identity.method.key())
+    }
+
+    fn is_meant_by(&self, filter: &SessionFilter) -> bool {
+        let Identity { user, unit, method, .. } = &self.identity;
+        filter.user.is_none_or(|wanted| wanted == *user)
+            && filter.unit.is_none_or(|wanted| wanted == *unit)
+            && filter.key.is_none_or(|wanted| method.key() == Some(wanted))
+            && filter.by_key.is_none_or(|wanted| method.key().is_some() == wanted)
+    }
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Subject").field(&self.identity).finish()
+    }
+}
+
+type SubjectPlace = (UserId, UnitId, Option<KeyId>);
+
+/// Which sessions of an organisation to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionFilter {
+    /// Those of this user.
+    pub user: Option<UserId>,
+    /// Those in this unit.
+    pub unit: Option<UnitId>,
+    /// Those made with this Web API key.
+    pub key: Option<KeyId>,
+    /// Those made with any Web API key, or with none.
+    pub by_key: Option<bool>,
+}
+
+/// Where a session stands in a list: by user, unit and key, then by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionPlace {
+    /// Its user.
+    pub user: UserId,
+    /// Its unit.
+    pub unit: UnitId,
+    /// The Web API key it was made with.
+    pub key: Option<KeyId>,
+    /// Its number.
+    pub number: SessionNumber,
 }
 
 /// A live session as a look found it.
 #[derive(Clone, Debug)]
 pub struct Live {
+    /// Its id.
+    pub id: SessionId,
     /// Its number in the journal.
     pub number: SessionNumber,
     /// Whom it speaks for.
@@ -84,7 +196,8 @@ pub struct Held {
 
 /// One session: one cache line.
 ///
-/// The first 128 bits of the digest stand for it, for they are as hard to hit as the token is to guess.
+/// The first 128 bits of the digest stand for it, for they are as hard to hit as the token is to guess. They are the
+/// session's id.
 #[repr(align(64))]
 struct Slot {
     tag: u128,
@@ -133,9 +246,15 @@ fn low_bits(time: Timestamp) -> u32 {
 }
 
 fn tag(digest: &TokenDigest) -> u128 {
-    let mut first = [0; 16];
-    first.copy_from_slice(&digest.as_bytes()[..16]);
-    u128::from_be_bytes(first)
+    tag_of(digest.session())
+}
+
+fn tag_of(session: SessionId) -> u128 {
+    u128::from_be_bytes(session.to_bytes())
+}
+
+fn session_id(tag: u128) -> SessionId {
+    SessionId::from_bytes(tag.to_be_bytes())
 }
 
 /// Where a tag lies within its shard; a digest needs no further hashing.
@@ -146,10 +265,18 @@ fn hash(tag: u128) -> u64 {
 #[repr(align(64))]
 struct Shard(RwLock<HashTable<Slot>>);
 
+/// An organisation in the table.
+#[derive(Default)]
+struct Members {
+    /// Its sessions up to this number have ended.
+    ended: Arc<AtomicU64>,
+    users: BTreeSet<UserId>,
+}
+
 /// Who is in the table: looked up when a session is added and when sessions are ended, never by a verification.
 #[derive(Default)]
 struct Subjects {
-    organisations: HashMap<OrganisationId, Arc<AtomicU64>>,
+    organisations: HashMap<OrganisationId, Members>,
     units: HashMap<UnitId, Arc<AtomicU64>>,
     by_user: HashMap<UserId, Vec<Arc<Subject>>>,
 }
@@ -160,11 +287,15 @@ impl Subjects {
         if let Some(known) = of_user.iter().find(|subject| subject.identity == *identity) {
             return known.clone();
         }
+        let organisation = self.organisations.entry(identity.organisation).or_default();
+        organisation.users.insert(identity.user);
         let subject = Arc::new(Subject {
             identity: identity.clone(),
             ended: AtomicU64::new(0),
-            organisation: self.organisations.entry(identity.organisation).or_default().clone(),
+            organisation: organisation.ended.clone(),
             unit: self.units.entry(identity.unit).or_default().clone(),
+            issued: Mutex::new(Vec::new()),
+            gone: AtomicU32::new(0),
         });
         of_user.push(subject.clone());
         subject
@@ -176,7 +307,20 @@ impl Subjects {
             !subjects.is_empty()
         });
         self.units.retain(|_, mark| Arc::strong_count(mark) > 1);
-        self.organisations.retain(|_, mark| Arc::strong_count(mark) > 1);
+        let by_user = &self.by_user;
+        self.organisations.retain(|_, organisation| {
+            organisation.users.retain(|user| by_user.contains_key(user));
+            Arc::strong_count(&organisation.ended) > 1
+        });
+    }
+
+    /// The subjects of an organisation whose list of sessions is mostly of such that are gone.
+    fn crowded(&self) -> Vec<Arc<Subject>> {
+        let is_crowded = |subject: &&Arc<Subject>| {
+            let gone = subject.gone.load(Ordering::Relaxed) as usize;
+            gone > 0 && gone * 2 >= lock(&subject.issued).len()
+        };
+        self.by_user.values().flatten().filter(is_crowded).cloned().collect()
     }
 }
 
@@ -202,16 +346,15 @@ impl Default for SessionTable {
 impl SessionTable {
     /// Finds the live session of a token and makes this moment its last use.
     pub fn slide(&self, digest: &TokenDigest, now: Timestamp) -> Option<Live> {
-        self.look(digest, now, true)
+        self.look(tag(digest), now, true)
     }
 
     /// Finds the live session of a token and leaves it as it is.
     pub fn peek(&self, digest: &TokenDigest, now: Timestamp) -> Option<Live> {
-        self.look(digest, now, false)
+        self.look(tag(digest), now, false)
     }
 
-    fn look(&self, digest: &TokenDigest, now: Timestamp, is_use: bool) -> Option<Live> {
-        let tag = tag(digest);
+    fn look(&self, tag: u128, now: Timestamp, is_use: bool) -> Option<Live> {
         let slots = read(&self.shard(tag).0);
         let slot = slots.find(hash(tag), |slot| slot.tag == tag)?;
         if !slot.is_live(now) {
@@ -222,6 +365,7 @@ impl SessionTable {
             slot.last_used.fetch_max(now.as_millis(), Ordering::Relaxed);
         }
         Some(Live {
+            id: session_id(tag),
             number: SessionNumber(slot.number),
             subject: slot.subject.clone(),
             issued_at: Timestamp::from_millis(i64::from(slot.issued_second) * 1000),
@@ -232,8 +376,8 @@ impl SessionTable {
 
     /// Finds the session of a token whether or not it is live: for a release, which must not depend on the moment at
     /// which it looks. A use that began a moment earlier may still find the session live.
-    pub fn find(&self, digest: &TokenDigest) -> Option<(SessionNumber, Arc<Subject>)> {
-        let tag = tag(digest);
+    pub fn find(&self, session: SessionId) -> Option<(SessionNumber, Arc<Subject>)> {
+        let tag = tag_of(session);
         let slots = read(&self.shard(tag).0);
         let slot = slots.find(hash(tag), |slot| slot.tag == tag)?;
         Some((SessionNumber(slot.number), slot.subject.clone()))
@@ -242,10 +386,12 @@ impl SessionTable {
     /// Adds a session that the journal has committed. Called by the journal and at start only.
     pub fn insert(&self, number: SessionNumber, session: &Session, identity: &Identity) {
         let tag = tag(&session.digest);
+        let subject = lock(&self.subjects).intern(identity);
+        lock(&subject.issued).push(Issued::new(number.0, tag));
         let slot = Slot {
             tag,
             number: number.0,
-            subject: lock(&self.subjects).intern(identity),
+            subject,
             ends_at: session.ends_at.as_millis(),
             last_used: AtomicI64::new(session.last_used_at.as_millis()),
             stored: AtomicU32::new(low_bits(session.last_used_at)),
@@ -257,12 +403,12 @@ impl SessionTable {
     }
 
     /// Removes a session whose release the journal has committed.
-    pub fn remove(&self, digest: &TokenDigest) {
-        let tag = tag(digest);
+    pub fn remove(&self, session: SessionId) {
+        let tag = tag_of(session);
         let mut slots = write(&self.shard(tag).0);
         if let Ok(entry) = slots.find_entry(hash(tag), |slot| slot.tag == tag) {
             let (slot, _) = entry.remove();
-            self.held(slot.subject.identity.method).fetch_sub(1, Ordering::Relaxed);
+            self.leaves(&slot);
         }
     }
 
@@ -272,7 +418,7 @@ impl SessionTable {
         let subjects = lock(&self.subjects);
         let raise = |mark: &AtomicU64| mark.fetch_max(through.0, Ordering::Release);
         match scope {
-            Scope::Organisation(id) => subjects.organisations.get(&id).map(|mark| raise(mark)),
+            Scope::Organisation(id) => subjects.organisations.get(&id).map(|known| raise(&known.ended)),
             Scope::Unit(id) => subjects.units.get(&id).map(|mark| raise(mark)),
             Scope::User(user) => subjects
                 .by_user
@@ -314,15 +460,162 @@ impl SessionTable {
         let ended = slots.extract_if(|slot| !slot.is_live(now));
         ended
             .map(|slot| {
-                self.held(slot.subject.identity.method).fetch_sub(1, Ordering::Relaxed);
+                self.leaves(&slot);
                 SessionNumber(slot.number)
             })
             .collect()
     }
 
-    /// Frees the subjects that no session speaks for any more.
+    fn leaves(&self, slot: &Slot) {
+        self.held(slot.subject.identity.method).fetch_sub(1, Ordering::Relaxed);
+        slot.subject.gone.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frees the subjects that no session speaks for any more, and what the others remember of sessions that are gone.
     pub fn forget_unused_subjects(&self) {
-        lock(&self.subjects).forget_unused();
+        let crowded = {
+            let mut subjects = lock(&self.subjects);
+            subjects.forget_unused();
+            subjects.crowded()
+        };
+        for subject in crowded {
+            let mut issued = lock(&subject.issued);
+            let gone = subject.gone.load(Ordering::Relaxed);
+            issued.retain(|issued| self.find(session_id(issued.tag())).is_some());
+            issued.shrink_to_fit();
+            subject.gone.fetch_sub(gone, Ordering::Relaxed);
+        }
+    }
+
+    /// Lists live sessions of an organisation, `limit` at most, behind a place. Costs what it returns, and a look at
+    /// each user who has sessions and is not meant.
+    pub fn list(
+        &self,
+        organisation: OrganisationId,
+        filter: &SessionFilter,
+        after: Option<SessionPlace>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<Live> {
+        let mut found = Vec::new();
+        let mut from = after.map(|place| place.user);
+        while found.len() < limit {
+            let (subjects, last) = self.subjects_from(organisation, filter, from, after);
+            for subject in subjects {
+                self.list_subject(&subject, after, limit, now, &mut found);
+                if found.len() == limit {
+                    break;
+                }
+            }
+            let Some(last) = last else { break };
+            // Users' ids are numbers, so the next one is where the last one's subjects end.
+            from = Some(last);
+        }
+        found
+    }
+
+    /// The subjects of the next users who are meant, in order, and the user to go on behind, if there are more.
+    fn subjects_from(
+        &self,
+        organisation: OrganisationId,
+        filter: &SessionFilter,
+        from: Option<UserId>,
+        after: Option<SessionPlace>,
+    ) -> (Vec<Arc<Subject>>, Option<UserId>) {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let subjects = lock(&self.subjects);
+        let Some(members) = subjects.organisations.get(&organisation) else { return (Vec::new(), None) };
+        let start = match (from, filter.user) {
+            (_, Some(user)) => Included(user),
+            (Some(user), None) if after.is_some_and(|after| after.user == user) => Included(user),
+            (Some(user), None) => Excluded(user),
+            (None, None) => Unbounded,
+        };
+        let users: Vec<_> = members.users.range((start, Unbounded)).take(USERS_AT_A_TIME).collect();
+        let is_more = users.len() == USERS_AT_A_TIME && filter.user.is_none();
+        let last = users.last().map(|last| **last).filter(|_| is_more);
+        let mut found = Vec::new();
+        for user in users {
+            let of_user = subjects.by_user.get(user).into_iter().flatten();
+            let is_meant = |subject: &&Arc<Subject>| {
+                subject.identity.organisation == organisation && subject.is_meant_by(filter)
+            };
+            let begin = found.len();
+            found.extend(of_user.filter(is_meant).cloned());
+            found[begin..].sort_unstable_by_key(|subject: &Arc<Subject>| subject.place());
+            if filter.user.is_some() {
+                break;
+            }
+        }
+        (found, last)
+    }
+
+    fn list_subject(
+        &self,
+        subject: &Arc<Subject>,
+        after: Option<SessionPlace>,
+        limit: usize,
+        now: Timestamp,
+        found: &mut Vec<Live>,
+    ) {
+        let behind = match after {
+            Some(SessionPlace { user, unit, key, number }) => match subject.place().cmp(&(user, unit, key)) {
+                std::cmp::Ordering::Less => return,
+                std::cmp::Ordering::Equal => number.0,
+                std::cmp::Ordering::Greater => 0,
+            },
+            None => 0,
+        };
+        let behind = behind.max(subject.ended());
+        let issued = lock(&subject.issued);
+        let start = issued.partition_point(|issued| issued.number <= behind);
+        for issued in &issued[start..] {
+            if found.len() == limit {
+                return;
+            }
+            found.extend(self.look(issued.tag(), now, false));
+        }
+    }
+
+    /// Has the sessions of an organisation speak for it, or for one of its units or users, by another name. Called by
+    /// the journal only.
+    pub fn rename(&self, organisation: OrganisationId, scope: Scope, name: &str) {
+        let renamed: Vec<_> = {
+            let mut subjects = lock(&self.subjects);
+            let Subjects { organisations, by_user, .. } = &mut *subjects;
+            let users: Vec<UserId> = match scope {
+                Scope::Organisation(_) | Scope::Unit(_) => {
+                    let known = organisations.get(&organisation);
+                    known.map_or_else(Vec::new, |known| known.users.iter().copied().collect())
+                }
+                Scope::User(user) | Scope::Key(user, _) => vec![user],
+            };
+            let of_users = users.iter().filter_map(|user| Some((*user, by_user.get(user)?)));
+            let of_users = of_users.flat_map(|(user, of_user)| of_user.iter().map(move |one| (user, one)));
+            let replaced: Vec<_> = of_users
+                .filter_map(|(user, subject)| Some((user, subject.clone(), subject.renamed(scope, name)?)))
+                .collect();
+            for (user, old, new) in &replaced {
+                for subject in by_user.get_mut(user).into_iter().flatten() {
+                    if Arc::ptr_eq(subject, old) {
+                        *subject = new.clone();
+                    }
+                }
+            }
+            replaced
+        };
+        for (_, old, new) in renamed {
+            let issued = std::mem::take(&mut *lock(&old.issued));
+            for issued in &issued {
+                let tag = issued.tag();
+                let mut slots = write(&self.shard(tag).0);
+                if let Some(slot) = slots.find_mut(hash(tag), |slot| slot.tag == tag) {
+                    slot.subject = new.clone();
+                }
+            }
+            new.gone.fetch_add(old.gone.load(Ordering::Relaxed), Ordering::Relaxed);
+            *lock(&new.issued) = issued;
+        }
     }
 
     /// How many sessions the table holds.

@@ -5,6 +5,7 @@
 //! commit is synchronous (`synchronous=FULL`), so what the ledger has committed survives a power failure.
 
 mod audit;
+mod catalogue;
 mod change;
 mod directory;
 mod error;

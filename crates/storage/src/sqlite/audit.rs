@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use doorward_domain::{
     audit::AuditRecord,
     clock::Timestamp,
-    id::{KeyId, OrganisationId, UnitId, UserId},
+    id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
 };
 use rusqlite::{Connection, Result, Row, params};
 
@@ -34,12 +34,19 @@ pub struct AuditRow {
     pub key: Option<KeyId>,
     /// The organisation code and the username as they were given; whatever a caller sent, line breaks and NUL too.
     pub claimed: Option<String>,
+    /// Who did it, where that is somebody else than whom it was done to.
+    pub actor: Option<UserId>,
+    /// The session, where it is about one.
+    pub session: Option<SessionId>,
+    /// The names of the members that were changed, with commas between them.
+    pub members: Option<String>,
 }
 
 pub(super) fn insert(connection: &Connection, record: &AuditRecord) -> Result<()> {
     let sql = "
-        INSERT INTO audit (at, event, reason, address, request_id, organisation, unit, user, key, claimed)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        INSERT INTO audit (at, event, reason, address, request_id, organisation, unit, user, key, claimed, actor,
+                           session, members)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     connection.prepare_cached(sql)?.execute(params![
         record.at.as_millis(),
         record.event.as_str(),
@@ -51,6 +58,9 @@ pub(super) fn insert(connection: &Connection, record: &AuditRecord) -> Result<()
         record.user.map(UserId::to_bytes),
         record.key.map(KeyId::to_bytes),
         record.claimed,
+        record.actor.map(UserId::to_bytes),
+        record.session.map(SessionId::to_bytes),
+        (!record.members.is_empty()).then(|| record.members.join(",")),
     ])?;
     Ok(())
 }
@@ -58,7 +68,8 @@ pub(super) fn insert(connection: &Connection, record: &AuditRecord) -> Result<()
 /// The newest `limit` records, the newest last.
 pub(super) fn list(connection: &Connection, limit: u32) -> Result<Vec<AuditRow>> {
     let sql = "
-        SELECT number, at, event, reason, address, request_id, organisation, unit, user, key, claimed
+        SELECT number, at, event, reason, address, request_id, organisation, unit, user, key, claimed, actor, session,
+               members
         FROM audit ORDER BY number DESC LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query_map([limit], read)?.collect::<Result<Vec<_>>>()?;
@@ -79,5 +90,8 @@ fn read(row: &Row<'_>) -> Result<AuditRow> {
         user: row.get::<_, Option<_>>(8)?.map(UserId::from_bytes),
         key: row.get::<_, Option<_>>(9)?.map(KeyId::from_bytes),
         claimed: row.get(10)?,
+        actor: row.get::<_, Option<_>>(11)?.map(UserId::from_bytes),
+        session: row.get::<_, Option<_>>(12)?.map(SessionId::from_bytes),
+        members: row.get(13)?,
     })
 }

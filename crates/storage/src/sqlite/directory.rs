@@ -8,7 +8,8 @@ use std::{
 
 use doorward_domain::{
     credential::KeyDigest,
-    directory::{Account, Directory, KeyRecord, NameLookup, StoreFuture},
+    directory::{Account, Directory, Holder, KeyRecord, NameLookup, StoreFuture},
+    id::{KeyId, UserId},
     journal::StoreError,
     name::CanonicalName,
 };
@@ -85,6 +86,10 @@ impl Directory for SqliteDirectory {
 
     fn find_by_key(&self, digest: KeyDigest) -> StoreFuture<'_, Option<(KeyRecord, Box<Account>)>> {
         self.ask(move |transaction| lookup::find_by_key(transaction, digest))
+    }
+
+    fn find_holder(&self, user: UserId, key: Option<KeyId>) -> StoreFuture<'_, Option<Holder>> {
+        self.ask(move |transaction| lookup::find_holder(transaction, user, key))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The ledger: batches of the journal, each one transaction.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use doorward_domain::{
+    address::Network,
     clock::Timestamp,
-    id::KeyId,
-    journal::{Entry, Ledger, LedgerError, Outcome, Seen},
+    id::{KeyId, UserId},
+    journal::{Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
-    session::{Identity, Session, SessionNumber},
+    session::{Identity, Method, Session, SessionNumber},
     session_table::Use,
 };
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
@@ -105,11 +106,14 @@ impl JournalState {
     fn write(&mut self, transaction: &mut Transaction<'_>, entry: &Entry) -> Result<Outcome> {
         let mut number = None;
         let audit = match entry {
-            Entry::Issue { session, identity, seen, audit } => {
+            Entry::Issue { session, identity, seen, known, audit } => {
                 if !are_as_seen(transaction, identity, seen)? {
                     return Ok(Outcome::Refused);
                 }
-                add(transaction, self.next, session, identity)?;
+                add(transaction, self.next, session, identity, audit.origin.address)?;
+                if identity.method == Method::Password {
+                    note_login(transaction, identity.user, *known, session.issued_at)?;
+                }
                 number = Some(self.take());
                 Some(audit)
             }
@@ -118,8 +122,8 @@ impl JournalState {
                 forget(transaction, &[*number])?;
                 Some(audit)
             }
-            Entry::Change { change, audit } => {
-                let outcome = change::apply(transaction, change, audit.at, self.next)?;
+            Entry::Change { change, once, audit } => {
+                let outcome = change::apply(transaction, change, once.as_ref(), audit.at, self.next)?;
                 if outcome != Outcome::Committed(None) {
                     return Ok(outcome);
                 }
@@ -135,6 +139,15 @@ impl JournalState {
             Entry::Record(audit) => Some(audit),
             Entry::Uses(uses) => {
                 touch(transaction, uses)?;
+                None
+            }
+            Entry::KeyUses(uses) => {
+                note_key_uses(transaction, uses)?;
+                None
+            }
+            Entry::ForgetOnce(before) => {
+                let sql = "DELETE FROM once WHERE at < ?1";
+                transaction.prepare_cached(sql)?.execute([before.as_millis()])?;
                 None
             }
             Entry::Forget(numbers) => {
@@ -177,10 +190,16 @@ fn are_as_seen(connection: &Connection, identity: &Identity, seen: &Seen) -> Res
     connection.prepare_cached(sql)?.query_row(marks, |row| row.get(0))
 }
 
-fn add(connection: &Connection, number: SessionNumber, session: &Session, identity: &Identity) -> Result<()> {
+fn add(
+    connection: &Connection,
+    number: SessionNumber,
+    session: &Session,
+    identity: &Identity,
+    address: Option<IpAddr>,
+) -> Result<()> {
     let sql = "
-        INSERT INTO session (number, digest, user, unit, key, issued_at, idle_ms, ends_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        INSERT INTO session (number, digest, user, unit, key, issued_at, idle_ms, ends_at, address)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     connection.prepare_cached(sql)?.execute(params![
         number.0,
         session.digest.as_bytes(),
@@ -190,9 +209,44 @@ fn add(connection: &Connection, number: SessionNumber, session: &Session, identi
         session.issued_at.as_millis(),
         session.idle.map(|idle| idle.as_millis() as i64),
         session.ends_at.as_millis(),
+        address.map(|address| address.to_string()),
     ])?;
     let sql = "INSERT INTO session_use (number, last_used_at) VALUES (?1, ?2)";
     connection.prepare_cached(sql)?.execute(params![number.0, session.last_used_at.as_millis()])?;
+    Ok(())
+}
+
+/// From how many places a user is known at most, the latest of them.
+const KNOWN_ADDRESSES: u32 = 16;
+
+/// Notes that a user has logged in with the password, and from where.
+fn note_login(connection: &Connection, user: UserId, known: Option<Network>, at: Timestamp) -> Result<()> {
+    let (user, at) = (user.to_bytes(), at.as_millis());
+    let sql = "UPDATE user SET last_login_at = max(coalesce(last_login_at, ?2), ?2) WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![user, at])?;
+    if let Some(network) = known {
+        let sql = "
+            INSERT INTO known_address (user, network, succeeded_at) VALUES (?1, ?2, ?3)
+            ON CONFLICT (user, network) DO UPDATE SET succeeded_at = max(succeeded_at, ?3)";
+        connection.prepare_cached(sql)?.execute(params![user, network.to_string(), at])?;
+        let sql = "
+            DELETE FROM known_address WHERE user = ?1 AND network NOT IN (
+                SELECT network FROM known_address WHERE user = ?1 ORDER BY succeeded_at DESC LIMIT ?2)";
+        connection.prepare_cached(sql)?.execute(params![user, KNOWN_ADDRESSES])?;
+    }
+    Ok(())
+}
+
+/// Notes later uses of secrets. One that is not there stays away.
+fn note_key_uses(connection: &Connection, uses: &[KeyUse]) -> Result<()> {
+    let sql = "
+        UPDATE key_secret SET last_used_at = ?2, last_used_from = ?3
+        WHERE digest = ?1 AND coalesce(last_used_at, ?2) <= ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    for used in uses {
+        let from = used.from.map(|address| address.to_string());
+        statement.execute(params![used.secret.as_bytes(), used.at.as_millis(), from])?;
+    }
     Ok(())
 }
 

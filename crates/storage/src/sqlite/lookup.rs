@@ -4,15 +4,28 @@
 use doorward_domain::{
     clock::Timestamp,
     credential::KeyDigest,
-    directory::{Account, KeyRecord, NameLookup, OrganisationRecord, UnitRecord, UserRecord},
+    directory::{
+        Account, Holder, KeyRecord, KnownAddress, NameLookup, OrganisationRecord, UnitRecord, UserRecord,
+    },
     id::{KeyId, OrganisationId, UnitId, UserId},
     name::CanonicalName,
     passwords::PasswordHash,
+    rules::Overrides,
     session::SessionNumber,
 };
 use rusqlite::{OptionalExtension, Result, Row, Transaction, params};
 
-use super::words;
+use super::{catalogue::get_overrides, words};
+
+macro_rules! select_user {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, username, role, status, ended, password_hash, must_change_password, password_set_at
+             FROM user ",
+            $rest
+        )
+    };
+}
 
 pub(super) fn find_by_name(
     transaction: &Transaction<'_>,
@@ -25,26 +38,27 @@ pub(super) fn find_by_name(
     else {
         return Ok(NameLookup::UnknownOrganisation);
     };
-    let sql = "
-        SELECT id, username, status, ended, password_hash, must_change_password FROM user
-        WHERE organisation = ?1 AND canonical = ?2";
-    let mut statement = transaction.prepare_cached(sql)?;
+    let mut statement =
+        transaction.prepare_cached(select_user!("WHERE organisation = ?1 AND canonical = ?2"))?;
     let name = params![organisation.id.to_bytes(), username.as_str()];
     let Some(user) = statement.query_row(name, read_user).optional()? else {
-        return Ok(NameLookup::UnknownUser(organisation.id));
+        let overrides = get_overrides(transaction, organisation.id)?;
+        return Ok(NameLookup::UnknownUser(OrganisationRecord { overrides, ..organisation }));
     };
-    let units = list_units(transaction, user.id)?;
-    Ok(NameLookup::Found(Box::new(Account { organisation, user, units })))
+    Ok(NameLookup::Found(Box::new(complete(transaction, organisation, user)?)))
 }
 
 pub(super) fn find_by_key(
     transaction: &Transaction<'_>,
     digest: KeyDigest,
 ) -> Result<Option<(KeyRecord, Box<Account>)>> {
-    let sql = "SELECT id, status, expires_at, ended, organisation, user FROM web_api_key WHERE digest = ?1";
+    let sql = "
+        SELECT web_api_key.id, classification, status, verifier, allowed_addresses, expires_at, ends_at, ended,
+               organisation, user
+        FROM key_secret JOIN web_api_key ON web_api_key.id = key_secret.key WHERE digest = ?1";
     let mut statement = transaction.prepare_cached(sql)?;
     let found = statement.query_row([digest.as_bytes()], |row| {
-        Ok((read_key(row)?, row.get::<_, [u8; 16]>(4)?, row.get::<_, [u8; 16]>(5)?))
+        Ok((read_key(row)?, row.get::<_, [u8; 16]>(8)?, row.get::<_, [u8; 16]>(9)?))
     });
     let Some((key, organisation, user)) = found.optional()? else {
         return Ok(None);
@@ -52,11 +66,50 @@ pub(super) fn find_by_key(
     // The key's foreign key makes sure that both are there.
     let sql = "SELECT id, code, is_operator, status, ended FROM organisation WHERE id = ?1";
     let organisation = transaction.prepare_cached(sql)?.query_row([organisation], read_organisation)?;
-    let sql =
-        "SELECT id, username, status, ended, password_hash, must_change_password FROM user WHERE id = ?1";
-    let user = transaction.prepare_cached(sql)?.query_row([user], read_user)?;
+    let user = transaction.prepare_cached(select_user!("WHERE id = ?1"))?.query_row([user], read_user)?;
+    Ok(Some((key, Box::new(complete(transaction, organisation, user)?))))
+}
+
+pub(super) fn find_holder(
+    transaction: &Transaction<'_>,
+    user: UserId,
+    key: Option<KeyId>,
+) -> Result<Option<Holder>> {
+    let sql = "
+        SELECT role, classification, verifier FROM user
+        LEFT JOIN web_api_key ON web_api_key.id = ?2 AND web_api_key.user = user.id
+        WHERE user.id = ?1 AND (?2 IS NULL OR web_api_key.id IS NOT NULL)";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let found = statement.query_row(params![user.to_bytes(), key.map(KeyId::to_bytes)], |row| {
+        let role = words::read_role(row.get_ref(0)?.as_str()?);
+        let key = match key {
+            Some(_) => Some((words::read_classification(row.get_ref(1)?.as_str()?), row.get(2)?)),
+            None => None,
+        };
+        Ok(Holder { role, key })
+    });
+    found.optional()
+}
+
+/// Adds what lies in other tables.
+fn complete(
+    transaction: &Transaction<'_>,
+    mut organisation: OrganisationRecord,
+    mut user: UserRecord,
+) -> Result<Account> {
+    organisation.overrides = get_overrides(transaction, organisation.id)?;
+    let sql = "SELECT network, succeeded_at FROM known_address WHERE user = ?1";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let mut rows = statement.query([user.id.to_bytes()])?;
+    while let Some(row) = rows.next()? {
+        // One that cannot be read is none; nothing is allowed because of it.
+        if let Ok(network) = row.get_ref(0)?.as_str()?.parse() {
+            let succeeded_at = Timestamp::from_millis(row.get(1)?);
+            user.known_addresses.push(KnownAddress { network, succeeded_at });
+        }
+    }
     let units = list_units(transaction, user.id)?;
-    Ok(Some((key, Box::new(Account { organisation, user, units }))))
+    Ok(Account { organisation, user, units })
 }
 
 fn list_units(transaction: &Transaction<'_>, user: UserId) -> Result<Vec<UnitRecord>> {
@@ -74,6 +127,7 @@ fn read_organisation(row: &Row<'_>) -> Result<OrganisationRecord> {
         is_operator: row.get(2)?,
         status: words::read_status(row.get_ref(3)?.as_str()?),
         ended: SessionNumber(row.get(4)?),
+        overrides: Overrides::new(),
     })
 }
 
@@ -81,10 +135,13 @@ fn read_user(row: &Row<'_>) -> Result<UserRecord> {
     Ok(UserRecord {
         id: UserId::from_bytes(row.get(0)?),
         username: row.get(1)?,
-        status: words::read_status(row.get_ref(2)?.as_str()?),
-        ended: SessionNumber(row.get(3)?),
-        password_hash: row.get::<_, Option<_>>(4)?.map(PasswordHash::from_stored),
-        must_change_password: row.get(5)?,
+        role: words::read_role(row.get_ref(2)?.as_str()?),
+        status: words::read_status(row.get_ref(3)?.as_str()?),
+        ended: SessionNumber(row.get(4)?),
+        password_hash: row.get::<_, Option<_>>(5)?.map(PasswordHash::from_stored),
+        must_change_password: row.get(6)?,
+        password_set_at: row.get::<_, Option<_>>(7)?.map(Timestamp::from_millis),
+        known_addresses: Vec::new(),
     })
 }
 
@@ -101,8 +158,12 @@ fn read_unit(row: &Row<'_>) -> Result<UnitRecord> {
 fn read_key(row: &Row<'_>) -> Result<KeyRecord> {
     Ok(KeyRecord {
         id: KeyId::from_bytes(row.get(0)?),
-        status: words::read_status(row.get_ref(1)?.as_str()?),
-        expires_at: row.get::<_, Option<_>>(2)?.map(Timestamp::from_millis),
-        ended: SessionNumber(row.get(3)?),
+        classification: words::read_classification(row.get_ref(1)?.as_str()?),
+        status: words::read_status(row.get_ref(2)?.as_str()?),
+        verifier: row.get(3)?,
+        allowed_addresses: words::read_networks(row, 4)?,
+        expires_at: row.get::<_, Option<_>>(5)?.map(Timestamp::from_millis),
+        secret_ends_at: row.get::<_, Option<_>>(6)?.map(Timestamp::from_millis),
+        ended: SessionNumber(row.get(7)?),
     })
 }

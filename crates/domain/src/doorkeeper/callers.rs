@@ -1,0 +1,141 @@
+//! Who asks about tokens, and who manages: what the holder of a Web API key or of a token may do.
+//!
+//! Services ask again and again, so what was read of the directory is remembered until the directory changes.
+
+use std::collections::HashMap;
+
+use super::{
+    Doorkeeper, LoginError,
+    key_login::{Accepted, is_allowed},
+};
+use crate::{
+    address::{AddressRules, Network},
+    audit::Origin,
+    clock::Timestamp,
+    credential::{KeyDigest, PlainKey, PlainToken},
+    directory::{Holder, Role},
+    id::{KeyId, OrganisationId, UserId},
+    journal::StoreError,
+    resource::Classification,
+    session::Identity,
+    session_table::Live,
+    sync::{RwLock, read, write},
+};
+
+/// Somebody who has proved who they are and may ask about tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    organisation: OrganisationId,
+    is_operator: bool,
+    pub(super) may_introspect: bool,
+}
+
+/// The caller has no right to introspect tokens: a Web API key needs to be a verifier, a user an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caller may not introspect tokens")]
+pub struct MayNotIntrospect;
+
+impl Caller {
+    /// Whether this caller may learn anything about this token: those of its own organisation, or all for the
+    /// operator organisation (`security.md` T8).
+    pub(super) fn may_see(&self, identity: &Identity) -> bool {
+        self.is_operator || self.organisation == identity.organisation
+    }
+}
+
+impl Holder {
+    /// Whether they may manage. What consumers have in their hands must not, whoever's it is.
+    pub(crate) fn is_administrator(&self) -> bool {
+        let is_consumers = |(classification, _)| classification == Classification::ConsumerApplicationKey;
+        self.role == Role::Administrator && !self.key.is_some_and(is_consumers)
+    }
+
+    fn may_introspect(&self) -> bool {
+        self.is_administrator() || self.key.is_some_and(|(_, verifier)| verifier)
+    }
+}
+
+/// Who is remembered: as many as there are keys in use and holders who asked, at most.
+#[derive(Default)]
+pub(super) struct Callers {
+    keys: RwLock<HashMap<KeyDigest, KnownKey>>,
+    holders: RwLock<HashMap<(UserId, Option<KeyId>), KnownHolder>>,
+}
+
+struct KnownKey {
+    caller: Caller,
+    ends_at: Option<Timestamp>,
+    allowed: Vec<Network>,
+    addresses: AddressRules,
+    /// The number of changes of the directory before it was read.
+    changes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct KnownHolder {
+    holder: Option<Holder>,
+    changes: u64,
+}
+
+impl Callers {
+    fn find_key(&self, digest: &KeyDigest, changes: u64, now: Timestamp, origin: &Origin) -> Option<Caller> {
+        let keys = read(&self.keys);
+        let known = keys.get(digest).filter(|known| known.changes == changes)?;
+        let is_accepted = known.ends_at.is_none_or(|end| now < end)
+            && is_allowed(&known.allowed, origin)
+            && known.addresses.permits(origin.address);
+        is_accepted.then_some(known.caller)
+    }
+}
+
+impl Doorkeeper {
+    /// Finds out who calls with this Web API key, without issuing a token. Only a refusal is recorded.
+    pub async fn identify_caller(&self, key: &PlainKey, origin: &Origin) -> Result<Caller, LoginError> {
+        let (digest, changes) = (key.digest(), self.parts.journal.changes());
+        if let Some(caller) = self.callers.find_key(&digest, changes, self.now(), origin) {
+            self.note_key_use(digest, origin);
+            return Ok(caller);
+        }
+        let Accepted { key, account, rules } = self.accept_key(key, origin).await?;
+        let holder = Holder { role: account.user.role, key: Some((key.classification, key.verifier)) };
+        let caller = Caller {
+            organisation: account.organisation.id,
+            is_operator: account.organisation.is_operator,
+            may_introspect: holder.may_introspect(),
+        };
+        let known = KnownKey {
+            caller,
+            ends_at: [key.expires_at, key.secret_ends_at].into_iter().flatten().min(),
+            allowed: key.allowed_addresses,
+            addresses: rules.addresses,
+            changes,
+        };
+        let mut keys = write(&self.callers.keys);
+        keys.retain(|_, known| known.changes == changes);
+        keys.insert(digest, known);
+        Ok(caller)
+    }
+
+    /// Finds out who calls with this token; `None` if it is not in force. This is a use of the token.
+    pub async fn identify_holder(&self, token: &PlainToken) -> Result<Option<Caller>, StoreError> {
+        let Some(live) = self.verify(token) else { return Ok(None) };
+        let Some(holder) = self.find_holder(&live).await? else { return Ok(None) };
+        let Identity { organisation, is_operator, .. } = *live.subject.identity();
+        Ok(Some(Caller { organisation, is_operator, may_introspect: holder.may_introspect() }))
+    }
+
+    /// What the holder of a token may do; `None` if they are not there any more.
+    pub(crate) async fn find_holder(&self, live: &Live) -> Result<Option<Holder>, StoreError> {
+        let identity = live.subject.identity();
+        let (who, changes) = ((identity.user, identity.method.key()), self.parts.journal.changes());
+        let known = read(&self.callers.holders).get(&who).copied();
+        if let Some(known) = known.filter(|known| known.changes == changes) {
+            return Ok(known.holder);
+        }
+        let holder = self.parts.directory.find_holder(who.0, who.1).await?;
+        let mut holders = write(&self.callers.holders);
+        holders.retain(|_, known| known.changes == changes);
+        holders.insert(who, KnownHolder { holder, changes });
+        Ok(holder)
+    }
+}
