@@ -12,7 +12,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,11 +21,12 @@ use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 use doorward_domain::{
-    address::Network,
+    address::{AddressRules, Network},
     attempts::LockoutRules,
     lifetimes::Lifetimes,
     passwords::{Argon2Cost, HashingLimits},
     policy::PasswordRules,
+    rules::{Rule, Rules},
 };
 use serde::{Deserialize, Deserializer, de};
 
@@ -295,6 +296,25 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, 
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     duration(deserializer).map(Some)
+}
+
+impl Loaded {
+    /// The rules that hold where an organisation has none of its own.
+    pub(crate) fn rules(&self) -> Rules {
+        let Config { passwords, lockout, addresses, tokens, .. } = &self.config;
+        Rules {
+            passwords: passwords.rules(),
+            lockout: lockout.rules(),
+            addresses: AddressRules { allow: addresses.allow.clone(), deny: addresses.deny.clone() },
+            lifetimes: tokens.lifetimes(),
+        }
+    }
+
+    /// The rules that somebody has set.
+    pub(crate) fn configured_rules(&self) -> BTreeSet<Rule> {
+        let set = self.settings.iter().filter(|setting| setting.origin != keys::DEFAULT_ORIGIN);
+        set.filter_map(|setting| Rule::find(setting.key)).collect()
+    }
 }
 
 impl Passwords {

@@ -5,12 +5,14 @@ use std::{net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use doorward_domain::{
+    change::Change,
     clock::Clock,
     credential::{Password, PlainKey},
-    directory::Change,
+    directory::Status,
     id::KeyId,
     passwords::Argon2Cost,
     random::Randomness,
+    resource::{Classification, Key, NewSecret},
 };
 use doorward_storage::{Kind, SqliteStore};
 
@@ -31,20 +33,26 @@ pub(crate) fn create(
 ) -> anyhow::Result<SqliteStore> {
     let founding = Founding {
         organisation: ORGANISATION,
-        is_operator: false,
         unit_id: Some(UNIT.parse().context("the demo's unit")?),
         unit: "Marketplace",
         username: USERNAME,
         password: Password::parse(PASSWORD).context("the demo's password")?,
     };
     let founded = init::found(&founding, cost, clock, random)?;
+    let secret = PlainKey::parse(KEY).context("the demo's key")?;
     let key = Change::CreateKey {
-        id: KeyId::generate(clock.now(), random)?,
         organisation: founded.organisation,
-        user: founded.user,
-        name: "Example of the reference".into(),
-        digest: PlainKey::parse(KEY).context("the demo's key")?.digest(),
-        expires_at: None,
+        key: Key {
+            id: KeyId::generate(clock.now(), random)?,
+            user: founded.user,
+            name: "Example of the reference".into(),
+            classification: Classification::SystemicKey,
+            status: Status::Active,
+            verifier: true,
+            allowed_addresses: Vec::new(),
+            expires_at: None,
+        },
+        secret: NewSecret { digest: secret.digest(), hint: secret.hint() },
     };
     let entries = init::entries(founded.changes.into_iter().chain([key]), clock);
     Ok(SqliteStore::create(folder, Kind::Demo, &entries)?)

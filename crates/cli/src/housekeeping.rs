@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use doorward_domain::doorkeeper::Doorkeeper;
+use doorward_domain::{administration::Administration, doorkeeper::Doorkeeper};
+use doorward_http::metrics::Metrics;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -12,15 +13,22 @@ use tokio::{
 /// How often what has ended is freed. Nothing depends on it but memory and disk.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
-/// The two tasks, and the means to end them.
+/// How often keys that want attention are counted, which reads all keys.
+const COUNT_PERIOD: Duration = Duration::from_secs(5 * 60);
+
+/// The tasks, and the means to end them.
 #[must_use]
 pub(crate) struct Housekeeping {
     stop: watch::Sender<()>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// Starts the tasks.
-pub(crate) fn start(doorkeeper: &Arc<Doorkeeper>) -> Housekeeping {
+pub(crate) fn start(
+    doorkeeper: &Arc<Doorkeeper>,
+    administration: &Arc<Administration>,
+    metrics: &Arc<Metrics>,
+) -> Housekeeping {
     let (stop, stopped) = watch::channel(());
     let flush = {
         let doorkeeper = doorkeeper.clone();
@@ -35,7 +43,7 @@ pub(crate) fn start(doorkeeper: &Arc<Doorkeeper>) -> Housekeeping {
     };
     let sweep = {
         let doorkeeper = doorkeeper.clone();
-        every(SWEEP_PERIOD, stopped, move || {
+        every(SWEEP_PERIOD, stopped.clone(), move || {
             let doorkeeper = doorkeeper.clone();
             async move {
                 match doorkeeper.sweep().await {
@@ -48,11 +56,23 @@ pub(crate) fn start(doorkeeper: &Arc<Doorkeeper>) -> Housekeeping {
             }
         })
     };
-    Housekeeping { stop, tasks: [tokio::spawn(flush), tokio::spawn(sweep)] }
+    let count = {
+        let (administration, metrics) = (administration.clone(), metrics.clone());
+        every(COUNT_PERIOD, stopped, move || {
+            let (administration, metrics) = (administration.clone(), metrics.clone());
+            async move {
+                match administration.count_keys().await {
+                    Ok(counts) => metrics.set_keys(counts),
+                    Err(error) => tracing::warn!(%error, "keys could not be counted"),
+                }
+            }
+        })
+    };
+    Housekeeping { stop, tasks: [tokio::spawn(flush), tokio::spawn(sweep), tokio::spawn(count)] }
 }
 
 impl Housekeeping {
-    /// Lets what is under way finish, and returns when both tasks have ended.
+    /// Lets what is under way finish, and returns when the tasks have ended.
     pub(crate) async fn stop(self) {
         drop(self.stop);
         for task in self.tasks {

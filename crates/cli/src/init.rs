@@ -5,15 +5,17 @@ use std::io::BufRead;
 use anyhow::{Context, anyhow, bail};
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
+    change::{Change, NewPassword},
     clock::Clock,
     credential::Password,
-    directory::{Change, Role},
+    directory::{Role, Status},
     id::{OrganisationId, UnitId, UserId},
     journal::Entry,
-    name::CanonicalName,
+    name::Name,
     passwords::Argon2Cost,
     policy::{BreachedPasswords, Weakness},
     random::Randomness,
+    resource::{Organisation, Unit, User},
 };
 use doorward_storage::{Kind, SqliteStore};
 
@@ -34,7 +36,6 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     };
     let founding = Founding {
         organisation: args.organisation.trim(),
-        is_operator: true,
         unit_id: None,
         unit: args.unit.trim(),
         username: args.username.trim(),
@@ -80,10 +81,9 @@ fn read_password(rules: &config::Passwords, known: &[&str]) -> anyhow::Result<Pa
     Ok(password)
 }
 
-/// The first organisation with its first unit and user.
+/// The operator organisation with its first unit and user.
 pub(crate) struct Founding<'a> {
     pub(crate) organisation: &'a str,
-    pub(crate) is_operator: bool,
     pub(crate) unit_id: Option<UnitId>,
     pub(crate) unit: &'a str,
     pub(crate) username: &'a str,
@@ -105,35 +105,38 @@ pub(crate) fn found(
     clock: &Clock,
     random: &dyn Randomness,
 ) -> anyhow::Result<Founded> {
-    let canonical = |what: &str, name: &str| {
-        CanonicalName::new(name)
-            .map_err(|error| WrongUse(format!("the {what} {name:?} {error}; choose another")))
+    let name = |what: &str, name: &str| {
+        Name::new(name).map_err(|error| WrongUse(format!("the {what} {name:?} {error}; choose another")))
     };
     let now = clock.now();
     let organisation = OrganisationId::generate(now, random)?;
     let unit = founding.unit_id.map_or_else(|| UnitId::generate(now, random), Ok)?;
     let user = UserId::generate(now, random)?;
     let changes = vec![
-        Change::CreateOrganisation {
+        Change::CreateOrganisation(Organisation {
             id: organisation,
-            code: founding.organisation.to_owned(),
-            canonical: canonical("organisation", founding.organisation)?,
-            is_operator: founding.is_operator,
-        },
+            code: name("organisation", founding.organisation)?,
+            name: founding.organisation.to_owned(),
+            is_operator: true,
+            status: Status::Active,
+        }),
         Change::CreateUnit {
-            id: unit,
             organisation,
-            name: founding.unit.to_owned(),
-            canonical: canonical("unit", founding.unit)?,
+            unit: Unit { id: unit, name: name("unit", founding.unit)?, status: Status::Active },
         },
         Change::CreateUser {
-            id: user,
             organisation,
-            username: founding.username.to_owned(),
-            canonical: canonical("username", founding.username)?,
-            role: Role::Administrator,
-            units: vec![unit],
-            password_hash: cost.hash(&founding.password, random)?,
+            user: User {
+                id: user,
+                username: name("username", founding.username)?,
+                person_name: None,
+                email: None,
+                role: Role::Administrator,
+                status: Status::Active,
+                units: vec![unit],
+                default_unit: Some(unit),
+            },
+            password: Some(NewPassword { hash: cost.hash(&founding.password, random)?, must_change: false }),
         },
     ];
     Ok(Founded { organisation, unit, user, changes })
@@ -142,5 +145,5 @@ pub(crate) fn found(
 /// Changes as the operator's own.
 pub(crate) fn entries(changes: impl IntoIterator<Item = Change>, clock: &Clock) -> Vec<Entry> {
     let audit = AuditRecord::new(clock.now(), Event::Created, Reason::Ok, &Origin::default());
-    changes.into_iter().map(|change| Entry::Change { change, audit: audit.clone() }).collect()
+    changes.into_iter().map(|change| Entry::change(change, audit.clone())).collect()
 }

@@ -11,11 +11,13 @@ use anyhow::{Context, bail};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use doorward_domain::{
     address::TrustedProxies,
+    administration::Administration,
     attempts::Attempts,
     clock::Clock,
     doorkeeper::{Doorkeeper, Parts},
     journal::{Journal, JournalThread},
     passwords::Passwords,
+    policy::BreachedPasswords,
     random::Randomness,
     session_table::SessionTable,
 };
@@ -30,6 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     args::{Serve, WrongUse},
+    breached::BreachedFile,
     config::{Config, Loaded, Tls},
     demo, housekeeping, logging,
     system::{SystemRandomness, SystemTime, lower_priority},
@@ -45,7 +48,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const READERS: usize = 2;
 
 pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
-    let Loaded { config, settings, .. } = args.flags.load()?;
+    let loaded = args.flags.load()?;
+    let Loaded { config, settings, .. } = &loaded;
     let _log = logging::start(&config.log);
     // Two providers compiled in would make rustls guess; there is one, and it is named.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -65,9 +69,9 @@ pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
     let api = bind("listen.api", config.listen.api)?;
     let admin = bind("listen.admin", config.listen.admin)?;
     let clock = Clock::new(SystemTime);
-    let store = open(args.demo, &folder, &config, &clock)?;
+    let store = open(args.demo, &folder, config, &clock)?;
     let runtime = tokio::runtime::Runtime::new().context("the threads of the server cannot be started")?;
-    runtime.block_on(serve(args.demo, &folder, &config, store, clock, api, admin))
+    runtime.block_on(serve(args.demo, &folder, &loaded, store, clock, api, admin))
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -96,13 +100,20 @@ fn open(is_demo: bool, folder: &Path, config: &Config, clock: &Clock) -> anyhow:
     }
 }
 
+/// What decides, put together.
+struct Wired {
+    doorkeeper: Arc<Doorkeeper>,
+    administration: Arc<Administration>,
+    journal: JournalThread,
+}
+
 /// Fills the session table and puts the doorkeeper together.
-fn wire(
-    config: &Config,
-    store: SqliteStore,
-    clock: Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<(Doorkeeper, JournalThread)> {
+fn wire(loaded: &Loaded, store: SqliteStore, clock: Clock, metrics: &Arc<Metrics>) -> anyhow::Result<Wired> {
+    let config = &loaded.config;
+    let breached = match &config.passwords.breached_file {
+        Some(file) => Some(Arc::new(BreachedFile::open(file)?) as Arc<dyn BreachedPasswords>),
+        None => None,
+    };
     if let Some(latest) = store.latest() {
         let behind = clock.not_before(latest);
         if behind > Duration::from_secs(1) {
@@ -136,54 +147,65 @@ fn wire(
         metrics.clone(),
         lower_priority,
     )?;
+    let directory = Arc::new(directory);
     let doorkeeper = Doorkeeper::new(Parts {
         clock,
         random: Box::new(SystemRandomness),
         table,
         journal,
-        directory: Arc::new(directory),
-        passwords,
-        attempts: Attempts::new(config.lockout.rules(), config.passwords.queue),
-        lifetimes: config.tokens.lifetimes(),
+        directory: directory.clone(),
+        passwords: passwords.with_breached(breached),
+        attempts: Attempts::new(config.passwords.queue),
+        rules: loaded.rules(),
         observer: metrics.clone(),
     })?;
-    Ok((doorkeeper, journal_thread))
+    let doorkeeper = Arc::new(doorkeeper);
+    let administration = Administration::new(doorkeeper.clone(), directory, loaded.configured_rules());
+    Ok(Wired { doorkeeper, administration: Arc::new(administration), journal: journal_thread })
 }
 
 async fn serve(
     is_demo: bool,
     folder: &Path,
-    config: &Config,
+    loaded: &Loaded,
     store: SqliteStore,
     clock: Clock,
     api: TcpListener,
     admin: TcpListener,
 ) -> anyhow::Result<()> {
+    let config = &loaded.config;
     let mut signals = Signals::new().context("signals cannot be received")?;
     let tls = match &config.listen.tls {
         Some(files) => Some(read_tls(files).await?),
         None => None,
     };
     let metrics = Arc::new(Metrics::default());
-    let (doorkeeper, journal_thread) = wire(config, store, clock, &metrics)?;
-    let doorkeeper = Arc::new(doorkeeper);
-    let housekeeping = housekeeping::start(&doorkeeper);
+    let Wired { doorkeeper, administration, journal } = wire(loaded, store, clock, &metrics)?;
+    let housekeeping = housekeeping::start(&doorkeeper, &administration, &metrics);
     let limits = Limits { body_bytes: config.limits.body_bytes, body_timeout: config.limits.body_timeout };
     let readiness = Readiness::default();
     let proxies = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
-    let state =
-        State { doorkeeper: doorkeeper.clone(), metrics, limits, proxies, readiness: readiness.clone() };
+    let state = State {
+        doorkeeper: doorkeeper.clone(),
+        administration,
+        metrics,
+        limits,
+        proxies,
+        readiness: readiness.clone(),
+    };
 
     let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
     let bounds = Bounds { header_timeout: config.limits.header_timeout };
-    let seed = u32::from_ne_bytes((&SystemRandomness as &dyn Randomness).bytes()?);
+    let seed = || (&SystemRandomness as &dyn Randomness).bytes().map(u32::from_ne_bytes);
+    let (api_seed, admin_seed) = (seed()?, seed()?);
     let (api_handle, admin_handle) = (Handle::new(), Handle::new());
-    let api_service = router::api_service(state.clone(), seed);
+    let api_service = router::api_service(state.clone(), api_seed);
+    let admin_service = router::admin_service(state, admin_seed);
     // Loopback needs no encryption, and health checks there none of the trouble.
     let admin_tls = tls.clone().filter(|_| !admin_address.ip().is_loopback());
     let api_server = tokio::spawn(listener::serve(api, api_service, tls.clone(), bounds, api_handle.clone()));
     let admin_server =
-        tokio::spawn(listener::serve(admin, router::admin(state), admin_tls, bounds, admin_handle.clone()));
+        tokio::spawn(listener::serve(admin, admin_service, admin_tls, bounds, admin_handle.clone()));
     readiness.set(true);
     tracing::info!(api = %api_address, admin = %admin_address, "listening");
     if is_demo {
@@ -213,7 +235,7 @@ async fn serve(
     housekeeping.stop().await;
     let uses = doorkeeper.flush_uses(true).await.context("the last uses of tokens could not be written")?;
     drop(doorkeeper);
-    tokio::task::spawn_blocking(|| journal_thread.stop()).await?;
+    tokio::task::spawn_blocking(|| journal.stop()).await?;
     tracing::info!(uses, "stopped");
     Ok(())
 }

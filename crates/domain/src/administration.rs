@@ -24,6 +24,8 @@ pub use self::{
     units::{NewUnit, UnitPatch},
     users::{NewUser, PasswordReset, UserPatch},
 };
+use sha2::{Digest, Sha256};
+
 use crate::{
     audit::{AuditRecord, Event, Origin, Reason},
     catalogue::{Catalogue, OrganisationReference},
@@ -106,10 +108,15 @@ pub type Answer<T> = Result<T, AdminError>;
 /// Makes a creation happen once: the digests of the caller's `Idempotency-Key` and of what they ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The digest of the key.
-    pub key: [u8; 32],
-    /// The digest of the request.
-    pub request: [u8; 32],
+    key: [u8; 32],
+    request: [u8; 32],
+}
+
+impl Idempotency {
+    /// Takes the key, and the request without what is secret in it.
+    pub fn new(key: &[u8], request: &[u8]) -> Self {
+        Self { key: Sha256::digest(key).into(), request: Sha256::digest(request).into() }
+    }
 }
 
 /// What was created.
@@ -142,7 +149,7 @@ impl Administration {
     }
 
     /// Admits the holder of a token, if they are an administrator. This is a use of the token.
-    pub async fn admit(&self, token: &PlainToken, origin: &Origin) -> Answer<Administrator<'_>> {
+    pub async fn admit(self: &Arc<Self>, token: &PlainToken, origin: &Origin) -> Answer<Administrator> {
         let live = self.doorkeeper.verify(token).ok_or(AdminError::InvalidToken)?;
         let identity = live.subject.identity();
         let holder = self.doorkeeper.find_holder(&live).await?;
@@ -152,7 +159,7 @@ impl Administration {
             ));
         }
         Ok(Administrator {
-            administration: self,
+            administration: self.clone(),
             user: identity.user,
             organisation: identity.organisation,
             is_operator: identity.is_operator,
@@ -166,17 +173,17 @@ impl Administration {
 }
 
 /// Somebody who may manage: their own organisation, or all of them if theirs is the operator organisation.
-pub struct Administrator<'a> {
-    administration: &'a Administration,
+pub struct Administrator {
+    administration: Arc<Administration>,
     user: UserId,
     organisation: OrganisationId,
     is_operator: bool,
     origin: Origin,
 }
 
-impl<'a> Administrator<'a> {
+impl Administrator {
     /// Enters an organisation by its id or its code.
-    pub async fn enter(&self, reference: &str) -> Answer<Tenant<'a>> {
+    pub async fn enter(&self, reference: &str) -> Answer<Tenant> {
         let catalogue = &self.administration.catalogue;
         let mut found = None;
         if let Ok(id) = reference.parse() {
@@ -191,7 +198,7 @@ impl<'a> Administrator<'a> {
             |found: &Stored<Organisation>| self.is_operator || found.value.id == self.organisation;
         let organisation = found.filter(is_visible).ok_or(AdminError::NotFound)?;
         Ok(Tenant {
-            administration: self.administration,
+            administration: self.administration.clone(),
             actor: self.user,
             is_operator: self.is_operator,
             origin: self.origin.clone(),
@@ -215,24 +222,24 @@ fn only_operators(is_operator: bool) -> Answer<()> {
 }
 
 /// An organisation that somebody may manage.
-pub struct Tenant<'a> {
-    administration: &'a Administration,
+pub struct Tenant {
+    administration: Arc<Administration>,
     actor: UserId,
     is_operator: bool,
     origin: Origin,
     organisation: Stored<Organisation>,
 }
 
-impl<'a> Tenant<'a> {
+impl Tenant {
     fn id(&self) -> OrganisationId {
         self.organisation.value.id
     }
 
-    fn catalogue(&self) -> &'a dyn Catalogue {
+    fn catalogue(&self) -> &dyn Catalogue {
         &*self.administration.catalogue
     }
 
-    fn doorkeeper(&self) -> &'a Doorkeeper {
+    fn doorkeeper(&self) -> &Doorkeeper {
         &self.administration.doorkeeper
     }
 
@@ -258,7 +265,7 @@ impl<'a> Tenant<'a> {
         idempotency: Option<Idempotency>,
         taken: impl Fn(Unique) -> AdminError,
     ) -> Answer<Option<[u8; 16]>> {
-        create(self.administration, self.actor, change, made, audit, idempotency, taken).await
+        create(&self.administration, self.actor, change, made, audit, idempotency, taken).await
     }
 }
 

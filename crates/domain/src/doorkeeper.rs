@@ -104,9 +104,11 @@ pub struct Doorkeeper {
     gate_key: [u8; 16],
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
+    /// When what makes creations happen once was last forgotten.
+    forgot_at: AtomicI64,
 }
 
-/// How long a creation may be repeated under the same `Idempotency-Key` without being done again.
+/// How long, at least, a creation may be repeated under the same `Idempotency-Key` without being done again.
 const ONCE_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// How many uses or endings go into one entry, so that a release never waits long behind them.
@@ -118,6 +120,7 @@ const USES_SORTED: usize = 250_000;
 impl Doorkeeper {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
+        let now = parts.clock.now();
         Ok(Self {
             gate_key: parts.random.bytes()?,
             parts,
@@ -126,6 +129,7 @@ impl Doorkeeper {
             unknown_keys: Mutex::default(),
             key_uses: Mutex::default(),
             ticked_at: AtomicI64::new(i64::MIN),
+            forgot_at: AtomicI64::new(now.as_millis()),
         })
     }
 
@@ -243,7 +247,10 @@ impl Doorkeeper {
     pub async fn sweep(&self) -> Result<usize, StoreError> {
         let now = self.now();
         self.parts.attempts.forget_old(now);
-        self.parts.journal.submit(Entry::ForgetOnce(now.minus(ONCE_FOR))).await?;
+        if now >= Timestamp::from_millis(self.forgot_at.load(Ordering::Relaxed)).plus(ONCE_FOR) {
+            self.parts.journal.submit(Entry::ForgetOnce(now.minus(ONCE_FOR))).await?;
+            self.forgot_at.store(now.as_millis(), Ordering::Relaxed);
+        }
         let mut count = 0;
         for shard in 0..SHARDS {
             let ended = self.parts.table.sweep(shard, now);

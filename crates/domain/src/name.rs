@@ -37,7 +37,7 @@ impl CanonicalName {
 }
 
 /// A text without regard to case and Unicode form, as [`CanonicalName`] compares.
-pub(crate) fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     let folded = caseless::default_case_fold_str(&text.nfd().collect::<String>());
     let folded = caseless::default_case_fold_str(&folded.nfkd().collect::<String>());
     folded.nfkc().collect()

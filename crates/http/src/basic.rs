@@ -22,8 +22,8 @@ const HOW: &str = "send it as the username of HTTP Basic with an empty password"
 pub fn parse_key(authorization: Option<&[u8]>) -> Result<PlainKey, ApiError> {
     let credentials = authorization
         .and_then(|value| scheme(value, "basic"))
-        .ok_or(ApiError::MissingParameter("key", HOW))?;
-    let invalid = |problem: &str| ApiError::InvalidParameter("key", format!("{problem}: {HOW}"));
+        .ok_or(ApiError::MissingParameter("key".into(), HOW))?;
+    let invalid = |problem: &str| ApiError::InvalidParameter("key".into(), format!("{problem}: {HOW}"));
     let decoded =
         BASE64.decode(credentials).map_err(|_| invalid("is not base64 in the header 'Authorization'"))?;
     let text =
@@ -34,7 +34,7 @@ pub fn parse_key(authorization: Option<&[u8]>) -> Result<PlainKey, ApiError> {
         return Err(invalid("comes with a password, and there is none"));
     }
     if key.is_empty() {
-        return Err(ApiError::MissingParameter("key", HOW));
+        return Err(ApiError::MissingParameter("key".into(), HOW));
     }
     PlainKey::parse(key).ok_or_else(|| invalid(&format!("is longer than {} bytes", PlainKey::MAX_BYTES)))
 }

@@ -45,18 +45,23 @@ impl Members {
         let mut values = self.0.iter().filter(|(known, _)| known == name);
         let Some((_, value)) = values.next() else { return Ok(None) };
         if values.next().is_some() {
-            return Err(ApiError::InvalidParameter(name, "is given more than once; send it once".into()));
+            return Err(ApiError::InvalidParameter(
+                name.into(),
+                "is given more than once; send it once".into(),
+            ));
         }
         match value {
             Value::Null => Ok(None),
             Value::String(text) => Ok((!text.is_empty()).then_some(text)),
-            other => Err(ApiError::InvalidParameter(name, format!("is {}; send a string", kind(other)))),
+            other => {
+                Err(ApiError::InvalidParameter(name.into(), format!("is {}; send a string", kind(other))))
+            }
         }
     }
 
     /// The text of a member that must be there.
     pub fn get_text(&self, name: &'static str, remedy: &'static str) -> Result<&str, ApiError> {
-        self.find_text(name)?.ok_or(ApiError::MissingParameter(name, remedy))
+        self.find_text(name)?.ok_or(ApiError::MissingParameter(name.into(), remedy))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The outermost service of the API listener: what every request passes, whatever it asks for.
+//! The outermost service of a listener: what every request passes, whatever it asks for.
 //!
 //! It gives the request its id, finds the client's address, forgives what is harmless in a path, answers 200 to everything on the mount for
 //! existing CRM.COM clients, keeps answers out of caches, counts and logs. It is one future and no boxes, for every
@@ -35,10 +35,11 @@ use crate::{
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The API listener's service around its [`Router`].
+/// A listener's service around its [`Router`].
 #[derive(Clone)]
 pub struct Front {
     inner: Router,
+    forgives: bool,
     metrics: Arc<Metrics>,
     proxies: Arc<TrustedProxies>,
     ids: Arc<RequestIds>,
@@ -48,7 +49,14 @@ impl Front {
     /// Puts the front before a router. Of `proxies` it believes where a request comes from; `seed` tells this run's
     /// request ids from those of other runs.
     pub fn new(inner: Router, metrics: Arc<Metrics>, proxies: Arc<TrustedProxies>, seed: u32) -> Self {
-        Self { inner, metrics, proxies, ids: Arc::new(RequestIds { seed, next: AtomicU32::new(0) }) }
+        let ids = Arc::new(RequestIds { seed, next: AtomicU32::new(0) });
+        Self { inner, forgives: true, metrics, proxies, ids }
+    }
+
+    /// Leaves paths as they are: pages of a browser tell `/docs` from `/docs/`.
+    #[must_use]
+    pub fn with_exact_paths(self) -> Self {
+        Self { forgives: false, ..self }
     }
 }
 
@@ -74,7 +82,9 @@ impl Service<Request> for Front {
 
     fn call(&mut self, mut request: Request) -> Answering {
         let began = Instant::now();
-        forgive_path(request.uri_mut());
+        if self.forgives {
+            forgive_path(request.uri_mut());
+        }
         let (mount, endpoint) = Endpoint::of(request.uri().path());
         let address = origin::client(&self.proxies, request.extensions(), request.headers());
         let arrival = Arrival { id: self.ids.next(), address };
@@ -155,7 +165,7 @@ fn log(
             )
         };
     }
-    if endpoint.is_asked_on_every_call() { line!(debug) } else { line!(info) }
+    if endpoint.is_asked_all_the_time() { line!(debug) } else { line!(info) }
 }
 
 /// Makes the path of the contract out of one that differs harmlessly: doubled or trailing slashes, and case.

@@ -1,13 +1,15 @@
 //! The front of the house: routes, wire types, metrics and the API document.
 //!
-//! A handler takes a request apart, makes one call of [`doorward_domain::doorkeeper::Doorkeeper`] and writes the
-//! answer. It decides nothing about credentials or tokens. All paths stand together in [`router`].
+//! A handler takes a request apart, makes one call of [`doorward_domain::doorkeeper::Doorkeeper`] or of
+//! [`doorward_domain::administration`] and writes the answer. It decides nothing about credentials or tokens. All paths stand together in [`router`].
 
 pub mod basic;
 pub mod body;
 mod envelope;
 mod error;
+mod filters;
 mod front;
+mod json;
 pub mod listener;
 pub mod metrics;
 mod origin;

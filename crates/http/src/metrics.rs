@@ -5,6 +5,7 @@ mod durations;
 use std::time::Duration;
 
 use doorward_domain::{
+    catalogue::KeyCounts,
     doorkeeper::Doorkeeper,
     observer::{LoginOutcome, Observer},
 };
@@ -71,6 +72,8 @@ pub struct Metrics {
     commit_entries: Histogram,
     hash_wait_seconds: Durations,
     hash_queue: Gauge,
+    keys_expiring: Gauge,
+    keys_unused: Gauge,
 }
 
 impl Default for Metrics {
@@ -105,6 +108,8 @@ impl Default for Metrics {
             commit_entries: Histogram::new((0..12).map(|power| f64::from(1 << power))),
             hash_wait_seconds: Durations::default(),
             hash_queue: Gauge::default(),
+            keys_expiring: Gauge::default(),
+            keys_unused: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("logins", "Logins by method and outcome", metrics.logins.clone());
@@ -135,6 +140,16 @@ impl Default for Metrics {
             "Logins that wait for a hashing thread now",
             metrics.hash_queue.clone(),
         );
+        registry.register(
+            "keys_expiring",
+            "Web API keys in use that expire within 30 days or have expired",
+            metrics.keys_expiring.clone(),
+        );
+        registry.register(
+            "keys_unused",
+            "Web API keys in use that are older than 90 days and were not used in them",
+            metrics.keys_unused.clone(),
+        );
         Self { registry, ..metrics }
     }
 }
@@ -155,6 +170,13 @@ impl Metrics {
         };
         metrics.requests[outcome.unwrap_or(OUTCOMES.len() - 1)].inc();
         metrics.seconds.observe(took);
+    }
+
+    /// Tells how many keys want attention.
+    pub fn set_keys(&self, counts: KeyCounts) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.keys_expiring.set(number(counts.expiring));
+        self.keys_unused.set(number(counts.unused));
     }
 
     /// Writes everything in the Prometheus text format.

@@ -20,17 +20,22 @@ pub struct Problem {
     code: &'static str,
     /// One sentence that says what to do.
     detail: String,
+    /// The member of the body, the parameter of the query or the header at fault, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<String>,
 }
 
 impl Problem {
     /// The problem document of an error of the table.
     pub fn of(error: &ApiError) -> Response {
-        error.dress(Self::new(error.status(), error.code().0, error.message()).into_response())
+        let problem = Self::new(error.status(), error.code().0, error.message());
+        let member = error.parameter().map(str::to_owned);
+        error.dress(Self { member, ..problem }.into_response())
     }
 
     fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { title, status: status.as_u16(), code, detail }
+        Self { title, status: status.as_u16(), code, detail, member: None }
     }
 
     /// A 503 that says that this instance takes no requests now.

@@ -15,7 +15,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     error::ApiError,
     problem::Problem,
-    routes::{health, introspect, key_token, release, revoke, token, verify},
+    routes::{admin, health, introspect, key_token, password, release, revoke, token, verify},
     state::State,
 };
 
@@ -31,27 +31,59 @@ pub fn api(state: State) -> Router {
         .route(&format!("{CRM_COM}/token"), post(token::issue).get(token::look))
         .route(&format!("{CRM_COM}/web_api_key/token"), post(key_token::issue))
         .route(&format!("{CRM_COM}/token/release"), post(release::release))
+        .route(&format!("{CRM_COM}/password"), post(password::change))
         .route("/verify", any(verify::verify))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
 }
 
-/// The paths that the API document describes.
+/// The paths of the API listener that the API document describes.
 fn documented() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(ApiDocument::openapi())
-        .routes(routes!(token::issue, token::look))
-        .routes(routes!(key_token::issue))
-        .routes(routes!(release::release))
+        .merge(authentication())
         .routes(routes!(introspect::introspect))
         .routes(routes!(revoke::revoke))
 }
 
-/// The admin listener: health, metrics and the API document.
-pub fn admin(state: State) -> Router {
+/// The contract, on the mount for new clients.
+fn authentication() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(token::issue, token::look))
+        .routes(routes!(key_token::issue))
+        .routes(routes!(release::release))
+        .routes(routes!(password::change))
+}
+
+/// The admin API.
+fn administration() -> OpenApiRouter<State> {
+    use admin::{keys, organisations, rules, sessions, units, users};
+    OpenApiRouter::new()
+        .routes(routes!(organisations::list, organisations::create))
+        .routes(routes!(organisations::get, organisations::update, organisations::delete))
+        .routes(routes!(units::list, units::create))
+        .routes(routes!(units::get, units::update, units::delete))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::get, users::update, users::delete))
+        .routes(routes!(users::set_password))
+        .routes(routes!(users::unlock))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::update, keys::delete))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(rules::get, rules::update))
+}
+
+/// The admin listener: the admin API, logins for those who use it, health, metrics and the API document.
+fn admin(state: State) -> Router {
     // The paths that the page shows are on the other listener, which a page of this one may not call.
     let shown = utoipa_swagger_ui::Config::default().supported_submit_methods([] as [&str; 0]);
-    Router::new()
+    let (administration, _) = administration().split_for_parts();
+    let (authentication, _) = authentication().split_for_parts();
+    administration
+        .layer(axum::middleware::from_fn_with_state(state.clone(), admin::read_body))
+        .merge(authentication)
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -63,7 +95,7 @@ pub fn admin(state: State) -> Router {
 
 /// The API document (OpenAPI 3.1).
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = documented().split_for_parts();
+    let (_, mut document) = documented().merge(administration()).split_for_parts();
     // Every method is answered alike; the document shows the one that proxies send.
     document.merge(VerifyDocument::openapi());
     document
@@ -145,20 +177,26 @@ pub(crate) enum Endpoint {
     Token,
     KeyToken,
     Release,
+    Password,
     Verify,
     Introspect,
     Revoke,
+    Admin,
+    Health,
     Other,
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Token,
         Self::KeyToken,
         Self::Release,
+        Self::Password,
         Self::Verify,
         Self::Introspect,
         Self::Revoke,
+        Self::Admin,
+        Self::Health,
         Self::Other,
     ];
 
@@ -173,9 +211,12 @@ impl Endpoint {
             (Mount::None, "/verify") => Self::Verify,
             (Mount::None, "/oauth2/introspect") => Self::Introspect,
             (Mount::None, "/oauth2/revoke") => Self::Revoke,
+            (Mount::None, "/livez" | "/readyz" | "/metrics") => Self::Health,
+            (Mount::None, path) if path.starts_with("/admin/") => Self::Admin,
             (Mount::Authentication | Mount::CrmCom, "/token") => Self::Token,
             (Mount::Authentication | Mount::CrmCom, "/web_api_key/token") => Self::KeyToken,
             (Mount::Authentication | Mount::CrmCom, "/token/release") => Self::Release,
+            (Mount::Authentication | Mount::CrmCom, "/password") => Self::Password,
             _ => Self::Other,
         };
         (mount, endpoint)
@@ -186,16 +227,20 @@ impl Endpoint {
             Self::Token => "token",
             Self::KeyToken => "web_api_key_token",
             Self::Release => "release",
+            Self::Password => "password",
             Self::Verify => "verify",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
+            Self::Admin => "admin",
+            Self::Health => "health",
             Self::Other => "other",
         }
     }
 
-    /// Whether APIs ask it about every call that they get, so that a line in the log for each would drown the rest.
-    pub(crate) const fn is_asked_on_every_call(self) -> bool {
-        matches!(self, Self::Verify | Self::Introspect)
+    /// Whether APIs ask it about every call that they get, or monitoring every few seconds, so that a line in the log
+    /// for each would drown the rest.
+    pub(crate) const fn is_asked_all_the_time(self) -> bool {
+        matches!(self, Self::Verify | Self::Introspect | Self::Health)
     }
 }
 
@@ -203,4 +248,10 @@ impl Endpoint {
 pub fn api_service(state: State, seed: u32) -> crate::Front {
     let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
     crate::Front::new(api(state), metrics, proxies, seed)
+}
+
+/// Builds the admin listener's service.
+pub fn admin_service(state: State, seed: u32) -> crate::Front {
+    let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
+    crate::Front::new(admin(state), metrics, proxies, seed).with_exact_paths()
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use doorward_domain::{address::TrustedProxies, doorkeeper::Doorkeeper};
+use doorward_domain::{address::TrustedProxies, administration::Administration, doorkeeper::Doorkeeper};
 
 use crate::metrics::Metrics;
 
@@ -49,6 +49,8 @@ impl Readiness {
 pub struct State {
     /// Who decides.
     pub doorkeeper: Arc<Doorkeeper>,
+    /// What administrators do.
+    pub administration: Arc<Administration>,
     /// Who counts.
     pub metrics: Arc<Metrics>,
     /// The bounds of a request.

@@ -83,11 +83,11 @@ impl Presented {
         match self {
             Self::One(token) => Ok(token),
             Self::Nothing => {
-                Err(ApiError::MissingParameter("token", "send it as 'Authorization: Bearer TOKEN'"))
+                Err(ApiError::MissingParameter("token".into(), "send it as 'Authorization: Bearer TOKEN'"))
             }
             Self::NoToken(_) => Err(ApiError::InvalidToken),
             Self::Several => Err(ApiError::InvalidParameter(
-                "token",
+                "token".into(),
                 "is given more than once, and not the same; send it once".into(),
             )),
         }

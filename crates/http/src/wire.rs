@@ -4,6 +4,8 @@ use doorward_domain::{clock::Timestamp, session_table::Live};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub mod admin;
+
 /// A time as RFC 3339 in UTC with milliseconds: `2026-11-24T03:36:02.120Z`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339(pub Timestamp);
@@ -46,6 +48,24 @@ pub struct KeyLoginBody {
     /// The id of the unit that the user will work in; the user's default unit if absent.
     #[schema(examples("EE63A82C4FEBE02FF34E90DD1EBA5ABE"))]
     unit: Option<String>,
+}
+
+/// The body of `POST authentication/password`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body for the API document; `Members` reads it")]
+pub struct PasswordChangeBody {
+    /// The username.
+    #[schema(examples("mpadministrator"))]
+    username: String,
+    /// The code of the organisation.
+    #[schema(examples("CRMDEMO"))]
+    organisation: String,
+    /// The password until now.
+    #[schema(format = Password)]
+    password: String,
+    /// The password from now on.
+    #[schema(format = Password)]
+    new_password: String,
 }
 
 /// The body of `POST authentication/token/release`.

@@ -6,7 +6,7 @@ pub mod server;
 pub mod world;
 
 pub use clock::TestClock;
-pub use server::{Answer, Options, TestServer};
+pub use server::{Administrator, Answer, Options, TestServer};
 pub use world::{Demo, Organisation};
 
 use doorward_domain::random::{NoRandomness, Randomness};

@@ -1,17 +1,25 @@
 //! A whole server in the test's own process: real sockets, a real database, a clock that the test moves.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum_server::Handle;
 use doorward_domain::{
+    address::AddressRules,
     address::TrustedProxies,
+    administration::Administration,
     attempts::{Attempts, LockoutRules},
+    catalogue::{Catalogue, OrganisationReference},
+    change::{Change, NewPassword},
     clock::{Clock, TimeSource},
-    directory::Change,
+    directory::Status,
     doorkeeper::{Doorkeeper, Parts},
-    journal::{Journal, JournalThread, Outcome},
+    journal::{Entry, Journal, JournalThread, Outcome},
     lifetimes::Lifetimes,
-    passwords::{Argon2Cost, HashingLimits, Passwords},
+    passwords::{Argon2Cost, HashingLimits, PasswordHash, Passwords},
+    policy::{BreachedPasswords, PasswordRules},
+    resource,
+    rules::Rules,
+    session::Scope,
     session_table::SessionTable,
 };
 use doorward_http::{
@@ -31,12 +39,18 @@ use crate::{
 };
 
 /// How a test's server differs from the product's defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Lifetimes of tokens.
     pub lifetimes: Lifetimes,
     /// When accounts are locked.
     pub lockout: LockoutRules,
+    /// What passwords must be like.
+    pub passwords: PasswordRules,
+    /// From where logins are accepted.
+    pub addresses: AddressRules,
+    /// Leaked passwords.
+    pub breached: Option<Arc<dyn BreachedPasswords>>,
     /// How much hashing may go on.
     pub hashing: HashingLimits,
     /// What a hash costs: next to nothing, for tests.
@@ -54,6 +68,9 @@ impl Default for Options {
         Self {
             lifetimes: Lifetimes::default(),
             lockout: LockoutRules::default(),
+            passwords: PasswordRules::default(),
+            addresses: AddressRules::default(),
+            breached: None,
             hashing: HashingLimits { threads: 2, queue: 64 },
             cost: Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 },
             limits: Limits::default(),
@@ -79,7 +96,8 @@ pub struct TestServer {
     pub operator: Organisation,
     doorkeeper: Arc<Doorkeeper>,
     directory: Arc<SqliteDirectory>,
-    journal: Option<JournalThread>,
+    journal: Journal,
+    journal_thread: Option<JournalThread>,
     handles: [Handle<SocketAddr>; 2],
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     folder: TempDir,
@@ -127,22 +145,31 @@ impl TestServer {
         let random = SystemRandomness;
         let passwords =
             Passwords::start(options.hashing, options.cost, &random, clock.clone(), metrics.clone(), || ());
+        let rules = Rules {
+            passwords: options.passwords.clone(),
+            lockout: options.lockout,
+            addresses: options.addresses.clone(),
+            lifetimes: options.lifetimes,
+        };
         let doorkeeper = Doorkeeper::new(Parts {
             clock,
             random: Box::new(random),
             table,
-            journal,
+            journal: journal.clone(),
             directory: directory.clone(),
-            passwords: passwords.expect("hashing threads"),
-            attempts: Attempts::new(options.lockout, options.hashing.queue),
-            lifetimes: options.lifetimes,
+            passwords: passwords.expect("hashing threads").with_breached(options.breached.clone()),
+            attempts: Attempts::new(options.hashing.queue),
+            rules,
             observer: metrics.clone(),
         });
         let doorkeeper = Arc::new(doorkeeper.expect("randomness"));
+        let administration =
+            Arc::new(Administration::new(doorkeeper.clone(), directory.clone(), BTreeSet::new()));
         let readiness = Readiness::default();
         readiness.set(true);
         let (limits, proxies) = (options.limits, Arc::new(options.proxies.clone()));
-        let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, proxies, readiness };
+        let state =
+            State { doorkeeper: doorkeeper.clone(), administration, metrics, limits, proxies, readiness };
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let (api, admin) = (bind(), bind());
         let address = |listener: &std::net::TcpListener| listener.local_addr().expect("an address");
@@ -153,7 +180,7 @@ impl TestServer {
             tokio::spawn(listener::serve(api, api_service, None, options.bounds, handles[0].clone())),
             tokio::spawn(listener::serve(
                 admin,
-                router::admin(state),
+                router::admin_service(state, 0xD00E),
                 None,
                 options.bounds,
                 handles[1].clone(),
@@ -168,7 +195,8 @@ impl TestServer {
             operator,
             doorkeeper,
             directory,
-            journal: Some(journal_thread),
+            journal,
+            journal_thread: Some(journal_thread),
             handles,
             servers,
             folder,
@@ -185,7 +213,7 @@ impl TestServer {
         for server in self.servers.drain(..) {
             server.await.expect("no panic").expect("a stop");
         }
-        let journal = self.journal.take().expect("it runs");
+        let journal = self.journal_thread.take().expect("it runs");
         let Self { folder, clock, options, demo, other, operator, doorkeeper, directory, .. } = self;
         drop((doorkeeper, directory));
         tokio::task::spawn_blocking(|| journal.stop()).await.expect("no panic");
@@ -213,13 +241,9 @@ impl TestServer {
 
     /// Changes the directory as an administrator does.
     pub async fn change(&self, change: Change) {
-        let outcome = self.doorkeeper.change(change, audit(self.clock.wall())).await.expect("a commit");
+        let entry = Entry::change(change, audit(self.clock.wall()));
+        let outcome = self.journal.submit(entry).await.expect("a commit");
         assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
-    }
-
-    /// Lifts the lock of an organisation's user.
-    pub fn unlock(&self, organisation: &Organisation) {
-        self.doorkeeper.unlock(organisation.user);
     }
 
     /// What a hash costs on this server.
@@ -246,6 +270,55 @@ impl TestServer {
     /// Posts JSON.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         Answer::of(self.request("POST", path).json(&body)).await
+    }
+
+    /// Enables or disables something of an organisation, as an administrator does.
+    pub async fn set_status(&self, organisation: &Organisation, scope: Scope, status: Status) {
+        let (id, directory) = (organisation.id, &*self.directory);
+        let there = "the thing is there";
+        let change = match scope {
+            Scope::Organisation(id) => {
+                let found = directory.find_organisation(OrganisationReference::Id(id)).await;
+                let found = found.expect("an answer").expect(there).value;
+                let organisation = resource::Organisation { status, ..found };
+                Change::UpdateOrganisation { organisation, expected: None }
+            }
+            Scope::Unit(unit) => {
+                let found = directory.find_unit(id, unit).await.expect("an answer").expect(there).value;
+                let unit = resource::Unit { status, ..found };
+                Change::UpdateUnit { organisation: id, unit, expected: None }
+            }
+            Scope::User(user) => {
+                let found = directory.find_user(id, user).await.expect("an answer").expect(there).user;
+                let user = resource::User { status, ..found.value };
+                Change::UpdateUser { organisation: id, user, expected: None, ends_sessions: false }
+            }
+            Scope::Key(_, key) => {
+                let found = directory.find_key(id, key).await.expect("an answer").expect(there).key;
+                let key = resource::Key { status, ..found.value };
+                Change::UpdateKey { organisation: id, key, expected: None }
+            }
+        };
+        self.change(change).await;
+    }
+
+    /// Sets the password of an organisation's user to one with this hash, as an administrator does.
+    pub async fn set_password(&self, organisation: &Organisation, hash: PasswordHash, must_change: bool) {
+        let password = NewPassword { hash, must_change };
+        let (organisation, user) = (organisation.id, organisation.user);
+        self.change(Change::SetPassword { organisation, user, password, replaces: None }).await;
+    }
+
+    /// A request to the admin listener.
+    pub fn admin_request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.client.request(method, format!("http://{}{path}", self.admin))
+    }
+
+    /// A session of an administrator.
+    pub async fn administrator(&self, organisation: &Organisation) -> Administrator<'_> {
+        let token = self.log_in(organisation).await;
+        Administrator { server: self, token, base: format!("/admin/v1/organisations/{}", organisation.id) }
     }
 
     /// Reads a path of the admin listener.
@@ -293,6 +366,41 @@ impl TestServer {
     /// Releases a token.
     pub async fn release(&self, token: &str) -> Answer {
         self.post("/authentication/token/release", json!({"token": token})).await
+    }
+}
+
+/// An administrator who works on one organisation: paths count from there.
+pub struct Administrator<'a> {
+    server: &'a TestServer,
+    /// The token they work with.
+    pub token: String,
+    /// The path of the organisation.
+    pub base: String,
+}
+
+impl Administrator<'_> {
+    /// A request with the token.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let path = if path.starts_with("/admin") { path.to_owned() } else { format!("{}{path}", self.base) };
+        self.server.admin_request(method, &path).bearer_auth(&self.token)
+    }
+
+    /// Sends a request without a body.
+    pub async fn send(&self, method: &str, path: &str) -> Answer {
+        Answer::of(self.request(method, path)).await
+    }
+
+    /// Sends a request with a body.
+    pub async fn send_json(&self, method: &str, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(method, path).json(&body)).await
+    }
+
+    /// Sends a request that must succeed and returns its body.
+    pub async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
+        let request = self.request(method, path);
+        let answer = Answer::of(if body.is_null() { request } else { request.json(&body) }).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
+        if answer.text.is_empty() { Value::Null } else { answer.json() }
     }
 }
 

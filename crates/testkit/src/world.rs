@@ -2,13 +2,15 @@
 
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
+    change::{Change, NewPassword},
     clock::Timestamp,
     credential::{Password, PlainKey},
-    directory::{Change, Role},
+    directory::{Role, Status},
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::Entry,
-    name::CanonicalName,
+    name::Name,
     passwords::Argon2Cost,
+    resource::{self, Classification, Key, NewSecret, Unit, User},
 };
 
 use crate::SystemRandomness;
@@ -82,44 +84,60 @@ impl Organisation {
         }
     }
 
+    /// The change that adds a Web API key to the user.
+    pub fn create_key(&self, id: KeyId, secret: &str, expires_at: Option<Timestamp>) -> Change {
+        let secret = PlainKey::parse(secret).expect("a key");
+        Change::CreateKey {
+            organisation: self.id,
+            key: Key {
+                id,
+                user: self.user,
+                name: "Key".into(),
+                classification: Classification::SystemicKey,
+                status: Status::Active,
+                verifier: true,
+                allowed_addresses: Vec::new(),
+                expires_at,
+            },
+            secret: NewSecret { digest: secret.digest(), hint: secret.hint() },
+        }
+    }
+
     /// The entries that create it.
     pub fn entries(&self, is_operator: bool, cost: Argon2Cost, now: Timestamp) -> Vec<Entry> {
-        let canonical = |name: &str| CanonicalName::new(name).expect("a name");
-        let unit = |id, name: &str| Change::CreateUnit {
-            id,
+        let name = |text: &str| Name::new(text).expect("a name");
+        let unit = |id, text: &str| Change::CreateUnit {
             organisation: self.id,
-            name: name.into(),
-            canonical: canonical(name),
+            unit: Unit { id, name: name(text), status: Status::Active },
         };
         let hash = cost.hash(&Password::parse(&self.password).expect("a password"), &SystemRandomness);
         let changes = [
-            Change::CreateOrganisation {
+            Change::CreateOrganisation(resource::Organisation {
                 id: self.id,
-                code: self.code.clone(),
-                canonical: canonical(&self.code),
+                code: name(&self.code),
+                name: self.code.clone(),
                 is_operator,
-            },
+                status: Status::Active,
+            }),
             unit(self.unit, "Markt & Müller 100%"),
             unit(self.other_unit, "Second"),
             Change::CreateUser {
-                id: self.user,
                 organisation: self.id,
-                username: self.username.clone(),
-                canonical: canonical(&self.username),
-                role: Role::Administrator,
-                units: vec![self.unit, self.other_unit],
-                password_hash: hash.expect("a hash"),
+                user: User {
+                    id: self.user,
+                    username: name(&self.username),
+                    person_name: None,
+                    email: None,
+                    role: Role::Administrator,
+                    status: Status::Active,
+                    units: vec![self.unit, self.other_unit],
+                    default_unit: Some(self.unit),
+                },
+                password: Some(NewPassword { hash: hash.expect("a hash"), must_change: false }),
             },
-            Change::CreateKey {
-                id: self.key_id,
-                organisation: self.id,
-                user: self.user,
-                name: "Key".into(),
-                digest: PlainKey::parse(&self.key).expect("a key").digest(),
-                expires_at: None,
-            },
+            self.create_key(self.key_id, &self.key, None),
         ];
-        changes.map(|change| Entry::Change { change, audit: audit(now) }).into()
+        changes.map(|change| Entry::change(change, audit(now))).into()
     }
 }
 

@@ -1,9 +1,6 @@
 //! `/oauth2/introspect` and `/oauth2/revoke`.
 
-use doorward_domain::{
-    directory::{Change, Status},
-    session::Scope,
-};
+use doorward_domain::{directory::Status, session::Scope};
 use doorward_testkit::{Answer, Organisation, TestServer};
 use serde_json::json;
 
@@ -125,10 +122,9 @@ async fn a_key_that_is_disabled_asks_nothing_more() {
         assert_eq!(introspect(&server, demo, &token).await.json()["active"], true);
     }
     for scope in [Scope::Key(demo.user, demo.key_id), Scope::Organisation(demo.id), Scope::User(demo.user)] {
-        let set = |status| Change::SetStatus { organisation: demo.id, scope, status };
-        server.change(set(Status::Disabled)).await;
+        server.set_status(demo, scope, Status::Disabled).await;
         assert_eq!(introspect(&server, demo, &token).await.status, 401, "{scope:?}");
-        server.change(set(Status::Active)).await;
+        server.set_status(demo, scope, Status::Active).await;
         assert_eq!(introspect(&server, demo, &token).await.status, 200);
     }
 }

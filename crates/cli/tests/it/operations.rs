@@ -41,7 +41,11 @@ async fn the_api_listener_shows_nothing_of_the_admin_listener() {
         assert_eq!(Answer::of(server.request("GET", path)).await.status, 404, "{path}");
         assert!(matches!(server.admin(path).await.status, 200 | 303), "{path}");
     }
-    assert_eq!(server.admin("/authentication/token").await.status, 404);
+    for path in ["/verify", "/oauth2/introspect"] {
+        assert_eq!(server.admin(path).await.status, 404, "{path}");
+    }
+    let organisations = server.request("GET", "/admin/v1/organisations");
+    assert_eq!(Answer::of(organisations).await.status, 404);
 }
 
 /// The API document in the tree is the one that is served. `UPDATE_DOCS=1` writes it.

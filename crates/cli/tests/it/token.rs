@@ -1,9 +1,6 @@
 //! `authentication/token`: what a login accepts, and what it says of what it does not.
 
-use doorward_domain::{
-    directory::{Change, Status},
-    session::Scope,
-};
+use doorward_domain::{directory::Status, policy::PasswordRules, session::Scope};
 use doorward_testkit::{Answer, Demo, Options, TestServer};
 use serde_json::json;
 
@@ -67,12 +64,7 @@ async fn a_unit_is_one_of_the_users_or_refused() {
         "the unit comes second"
     );
 
-    let disabled = Change::SetStatus {
-        organisation: server.demo.id,
-        scope: Scope::Unit(server.demo.other_unit),
-        status: Status::Disabled,
-    };
-    server.change(disabled).await;
+    server.set_status(&server.demo, Scope::Unit(server.demo.other_unit), Status::Disabled).await;
     assert_eq!(log_in(server.demo.other_unit.to_string()).await.code(), "INVALID_UNIT");
     assert!(is_token(&log_in(String::new()).await.token()));
 }
@@ -82,7 +74,6 @@ async fn a_unit_is_one_of_the_users_or_refused() {
 async fn c5_every_failure_is_one_answer_for_one_hash_and_the_audit_log_knows_which() {
     let lockout = doorward_domain::attempts::LockoutRules { failures: 1, ..Options::default().lockout };
     let server = TestServer::with(Options { lockout, ..Options::default() }).await;
-    let set = |scope, status| Change::SetStatus { organisation: server.demo.id, scope, status };
     let log_in = async |organisation: &str, username: &str, password: &str| {
         let body = json!({"username": username, "password": password, "organisation": organisation});
         let hashes = server.metric("doorward_hash_wait_seconds_count").await;
@@ -100,12 +91,12 @@ async fn c5_every_failure_is_one_answer_for_one_hash_and_the_audit_log_knows_whi
     check(log_in("\u{1}", "mpadministrator", "1234").await, "unknown_organisation");
     check(log_in("CRMDEMO", "nobody", "1234").await, "unknown_user");
     check(log_in("OTHER", "mpadministrator", "1234").await, "unknown_user");
-    server.change(set(Scope::User(server.demo.user), Status::Disabled)).await;
+    server.set_status(&server.demo, Scope::User(server.demo.user), Status::Disabled).await;
     check(log_in("CRMDEMO", "mpadministrator", "1234").await, "user_disabled");
-    server.change(set(Scope::User(server.demo.user), Status::Active)).await;
-    server.change(set(Scope::Organisation(server.demo.id), Status::Disabled)).await;
+    server.set_status(&server.demo, Scope::User(server.demo.user), Status::Active).await;
+    server.set_status(&server.demo, Scope::Organisation(server.demo.id), Status::Disabled).await;
     check(log_in("CRMDEMO", "mpadministrator", "1234").await, "organisation_suspended");
-    server.change(set(Scope::Organisation(server.demo.id), Status::Active)).await;
+    server.set_status(&server.demo, Scope::Organisation(server.demo.id), Status::Active).await;
     check(log_in("CRMDEMO", "mpadministrator", "wrong").await, "wrong_password");
     // l5: locked looks like a wrong password.
     check(log_in("CRMDEMO", "mpadministrator", "1234").await, "locked");
@@ -118,14 +109,8 @@ async fn c5_every_failure_is_one_answer_for_one_hash_and_the_audit_log_knows_whi
 async fn a_password_that_must_be_changed_gives_no_token() {
     let server = TestServer::start().await;
     let password = doorward_domain::credential::Password::parse("Zo\u{eb}'s new password").unwrap();
-    server
-        .change(Change::SetPassword {
-            organisation: server.demo.id,
-            user: server.demo.user,
-            hash: server.cost().hash(&password, &doorward_testkit::SystemRandomness).unwrap(),
-            must_change: true,
-        })
-        .await;
+    let hash = server.cost().hash(&password, &doorward_testkit::SystemRandomness).unwrap();
+    server.set_password(&server.demo, hash, true).await;
     let answer = server.try_password(&server.demo, "Zoe\u{308}'s new password").await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "PASSWORD_CHANGE_REQUIRED"));
     assert_eq!(server.try_password(&server.demo, "1234").await.code(), "INVALID_CREDENTIALS");
@@ -133,39 +118,44 @@ async fn a_password_that_must_be_changed_gives_no_token() {
 
 /// Guarantee 3: what ends a user's tokens ends them before it is answered, and for good.
 #[tokio::test]
-async fn g3_a_change_ends_the_tokens_below_it_and_no_others() {
-    let mut server = TestServer::start().await;
+async fn m3_a_change_ends_the_tokens_below_it_and_no_others() {
+    let passwords = PasswordRules { min_length: 4, blocklist: false, ..PasswordRules::default() };
+    let mut server = TestServer::with(Options { passwords, ..Options::default() }).await;
     let (demo, other) = (server.demo.clone(), server.other.clone());
-    let status = |scope| Change::SetStatus { organisation: demo.id, scope, status: Status::Disabled };
-    let enable = |scope| Change::SetStatus { organisation: demo.id, scope, status: Status::Active };
-    let new_password = Change::SetPassword {
-        organisation: demo.id,
-        user: demo.user,
-        hash: server
-            .cost()
-            .hash(
-                &doorward_domain::credential::Password::parse("1234").unwrap(),
-                &doorward_testkit::SystemRandomness,
-            )
-            .unwrap(),
-        must_change: false,
-    };
-    let (organisation, unit) = (Scope::Organisation(demo.id), Scope::Unit(demo.unit));
-    let (user, key) = (Scope::User(demo.user), Scope::Key(demo.user, demo.key_id));
-    // The change, what undoes it, and whether it ends password tokens, Web API key tokens and tokens of another unit.
-    for (change, undo, [password_ends, key_ends, other_unit_ends]) in [
-        (status(organisation), Some(enable(organisation)), [true, true, true]),
-        (status(unit), Some(enable(unit)), [true, true, false]),
-        (status(user), Some(enable(user)), [true, true, true]),
-        (status(key), Some(enable(key)), [false, true, false]),
-        (new_password, None, [true, true, true]),
+    let token = server.administrator(&server.operator).await.token;
+    let path = |rest: &str| format!("/admin/v1/organisations/{}{rest}", demo.id);
+    let (organisation, unit) = (path(""), path(&format!("/units/{}", demo.unit)));
+    let (user, key) = (path(&format!("/users/{}", demo.user)), path(&format!("/keys/{}", demo.key_id)));
+    let (end, password) = (path("/sessions/end"), format!("{user}/password"));
+    let disabled = json!({"status": "disabled"});
+    // What ends tokens, and whether it ends password tokens, Web API key tokens and tokens of another unit.
+    for (method, path, body, [password_ends, key_ends, other_unit_ends]) in [
+        ("PATCH", &organisation, json!({"status": "suspended"}), [true, true, true]),
+        ("PATCH", &unit, disabled.clone(), [true, true, false]),
+        ("PATCH", &user, disabled.clone(), [true, true, true]),
+        ("PATCH", &key, disabled, [false, true, false]),
+        ("PATCH", &user, json!({"units": [demo.unit.to_string()]}), [true, true, true]),
+        ("POST", &password, json!({"password": demo.password, "must_change": false}), [true, true, true]),
+        (
+            "POST",
+            &format!("{key}/rotate"),
+            json!({"overlap": "0s", "secret": demo.key}),
+            [false, true, false],
+        ),
+        ("POST", &end, json!({"all": true}), [true, true, true]),
+        ("POST", &end, json!({"unit": demo.unit.to_string()}), [true, true, false]),
+        ("POST", &end, json!({"user": demo.user.to_string()}), [true, true, true]),
+        ("POST", &end, json!({"key": demo.key_id.to_string()}), [false, true, false]),
     ] {
         let password = server.log_in(&demo).await;
         let with_key = server.log_in_with_key(&demo).await;
-        let body = json!({"username": demo.username, "password": demo.password, "organisation": demo.code, "unit": demo.other_unit.to_string()});
-        let other_unit = server.post("/authentication/token", body).await.token();
+        let login = json!({"username": demo.username, "password": demo.password, "organisation": demo.code, "unit": demo.other_unit.to_string()});
+        let other_unit = server.post("/authentication/token", login).await.token();
         let bystander = server.log_in(&other).await;
-        server.change(change.clone()).await;
+        let what = format!("{method} {path} {body}");
+        let change = server.admin_request(method, path).bearer_auth(&token).json(&body);
+        let answer = Answer::of(change).await;
+        assert!(answer.status < 300, "{what}: {answer:?}");
         for restarted in [false, true] {
             if restarted {
                 server = server.crash_and_restart().await;
@@ -176,12 +166,20 @@ async fn g3_a_change_ends_the_tokens_below_it_and_no_others() {
                 (&other_unit, other_unit_ends),
                 (&bystander, false),
             ] {
-                assert_eq!(server.is_in_force(token).await, !ends, "{change:?}, restarted: {restarted}");
-                assert_eq!(server.verify(token).await.status == 200, !ends, "{change:?}");
+                assert_eq!(server.is_in_force(token).await, !ends, "{what}, restarted: {restarted}");
+                assert_eq!(server.verify(token).await.status == 200, !ends, "{what}");
             }
         }
-        if let Some(undo) = undo {
-            server.change(undo).await;
+        let units = [demo.unit.to_string(), demo.other_unit.to_string()];
+        for (path, undo) in [
+            (&organisation, json!({"status": "active"})),
+            (&unit, json!({"status": "active"})),
+            (&user, json!({"status": "active", "units": units})),
+            (&key, json!({"status": "active"})),
+        ] {
+            let answer =
+                Answer::of(server.admin_request("PATCH", path).bearer_auth(&token).json(&undo)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
         }
         assert!(!password_ends || !server.is_in_force(&password).await, "enabling revives nothing");
         assert!(server.is_in_force(&server.log_in(&demo).await).await);
@@ -196,14 +194,7 @@ async fn c4_a_login_renews_a_hash_of_lesser_parameters() {
     let server = TestServer::with(Options { cost, ..Options::default() }).await;
     let password = doorward_domain::credential::Password::parse("1234").unwrap();
     let hash = weaker.hash(&password, &doorward_testkit::SystemRandomness).unwrap();
-    server
-        .change(Change::SetPassword {
-            organisation: server.demo.id,
-            user: server.demo.user,
-            hash,
-            must_change: false,
-        })
-        .await;
+    server.set_password(&server.demo, hash, false).await;
     let stored = || {
         let bytes = std::fs::read(server.folder().join("doorward.db-wal")).unwrap();
         let text = String::from_utf8_lossy(&bytes);

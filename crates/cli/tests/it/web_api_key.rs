@@ -1,12 +1,7 @@
 //! `authentication/web_api_key/token`.
 
 use doorward_domain::clock::TimeSource;
-use doorward_domain::{
-    credential::PlainKey,
-    directory::{Change, Status},
-    id::KeyId,
-    session::Scope,
-};
+use doorward_domain::{directory::Status, id::KeyId, session::Scope};
 use doorward_testkit::{Answer, SystemRandomness, TestServer};
 use serde_json::json;
 
@@ -39,16 +34,8 @@ async fn keys_that_are_not_in_use_are_refused_alike() {
     let log_in = async |key: &str| Answer::of(server.request("POST", PATH).basic_auth(key, Some(""))).await;
     let expiring = "KEY-BROUGHT-IN-FROM-ELSEWHERE";
     let expires_at = server.clock.wall().plus(std::time::Duration::from_secs(60));
-    server
-        .change(Change::CreateKey {
-            id: KeyId::generate(server.clock.wall(), &SystemRandomness).unwrap(),
-            organisation: server.demo.id,
-            user: server.demo.user,
-            name: "Expiring".into(),
-            digest: PlainKey::parse(expiring).unwrap().digest(),
-            expires_at: Some(expires_at),
-        })
-        .await;
+    let id = KeyId::generate(server.clock.wall(), &SystemRandomness).unwrap();
+    server.change(server.demo.create_key(id, expiring, Some(expires_at))).await;
     let token = log_in(expiring).await.token();
     server.clock.advance(std::time::Duration::from_secs(60));
     let refused = log_in("0123456789ABCDEF0123456789ABCDEF").await;
@@ -61,10 +48,9 @@ async fn keys_that_are_not_in_use_are_refused_alike() {
         Scope::User(server.demo.user),
         Scope::Organisation(server.demo.id),
     ] {
-        let set = |status| Change::SetStatus { organisation: server.demo.id, scope, status };
-        server.change(set(Status::Disabled)).await;
+        server.set_status(&server.demo, scope, Status::Disabled).await;
         assert_eq!(log_in(&server.demo.key).await.text, refused.text, "{scope:?}");
-        server.change(set(Status::Active)).await;
+        server.set_status(&server.demo, scope, Status::Active).await;
         log_in(&server.demo.key).await.token();
     }
     let reasons: Vec<_> =

@@ -136,7 +136,7 @@ impl Administration {
     }
 }
 
-impl Tenant<'_> {
+impl Tenant {
     /// Lists keys by their ids.
     pub async fn list_keys(&self, filter: KeyFilter, page: PageRequest) -> Answer<Page<KeyDetails>> {
         Ok(self.catalogue().list_keys(self.id(), filter, page).await?)
@@ -167,7 +167,7 @@ impl Tenant<'_> {
             let details = self.get_key(KeyId::from_bytes(made)).await?;
             Ok(Created { value: RotatedKey { details, secret: None }, is_repeat: true })
         };
-        if let Some(made) = find_made(self.administration, self.actor, idempotency).await? {
+        if let Some(made) = find_made(&self.administration, self.actor, idempotency).await? {
             return shown_before(made).await;
         }
         if self.catalogue().find_user(self.id(), new.user).await?.is_none() {

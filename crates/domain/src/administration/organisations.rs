@@ -46,7 +46,7 @@ fn code_taken(unique: Unique) -> AdminError {
     }
 }
 
-impl Administrator<'_> {
+impl Administrator {
     /// Lists the organisations that this administrator may see.
     pub async fn list_organisations(
         &self,
@@ -74,7 +74,7 @@ impl Administrator<'_> {
         idempotency: Option<Idempotency>,
     ) -> Answer<Created<Stored<Organisation>>> {
         self.only_operators()?;
-        let administration = self.administration;
+        let administration = &self.administration;
         if let Some(made) = find_made(administration, self.user, idempotency).await? {
             return self.created(made, true).await;
         }
@@ -103,7 +103,7 @@ impl Administrator<'_> {
     }
 }
 
-impl Tenant<'_> {
+impl Tenant {
     /// The organisation as it was when it was entered.
     pub fn organisation(&self) -> &Stored<Organisation> {
         &self.organisation

@@ -42,7 +42,7 @@ pub struct RulesInForce {
     pub revision: Revision,
 }
 
-impl Tenant<'_> {
+impl Tenant {
     /// The rules as they hold.
     pub async fn get_rules(&self) -> Answer<RulesInForce> {
         let revision = self.read_again().await?.revision;

@@ -54,7 +54,7 @@ fn read_place(text: &str) -> Option<SessionPlace> {
     Some(SessionPlace { user, unit, key, number: SessionNumber(parts.next()?.parse().ok()?) })
 }
 
-impl Tenant<'_> {
+impl Tenant {
     /// Lists live sessions, by user, unit and key, then by age.
     pub async fn list_sessions(
         &self,

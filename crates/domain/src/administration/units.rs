@@ -40,7 +40,7 @@ fn name_taken(unique: Unique) -> AdminError {
     }
 }
 
-impl Tenant<'_> {
+impl Tenant {
     /// Lists units by name.
     pub async fn list_units(&self, filter: UnitFilter, page: PageRequest) -> Answer<Page<Stored<Unit>>> {
         Ok(self.catalogue().list_units(self.id(), filter, page).await?)
@@ -57,7 +57,7 @@ impl Tenant<'_> {
         new: NewUnit,
         idempotency: Option<Idempotency>,
     ) -> Answer<Created<Stored<Unit>>> {
-        if let Some(made) = find_made(self.administration, self.actor, idempotency).await? {
+        if let Some(made) = find_made(&self.administration, self.actor, idempotency).await? {
             return Ok(Created { value: self.get_unit(UnitId::from_bytes(made)).await?, is_repeat: true });
         }
         let id = new.id.map_or_else(|| UnitId::generate(self.now(), self.random()), Ok)?;

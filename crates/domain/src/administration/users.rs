@@ -102,8 +102,8 @@ fn optional(given: Option<&str>, read: impl FnOnce(&str) -> Answer<String>) -> A
     given.filter(|text| !text.is_empty()).map(read).transpose()
 }
 
-impl<'a> Tenant<'a> {
-    pub(super) fn random(&self) -> &'a dyn crate::random::Randomness {
+impl Tenant {
+    pub(super) fn random(&self) -> &dyn crate::random::Randomness {
         &*self.doorkeeper().parts().random
     }
 
@@ -128,7 +128,7 @@ impl<'a> Tenant<'a> {
         new: NewUser,
         idempotency: Option<Idempotency>,
     ) -> Answer<Created<UserDetails>> {
-        if let Some(made) = find_made(self.administration, self.actor, idempotency).await? {
+        if let Some(made) = find_made(&self.administration, self.actor, idempotency).await? {
             return Ok(Created { value: self.get_user(UserId::from_bytes(made)).await?, is_repeat: true });
         }
         let id = new.id.map_or_else(|| UserId::generate(self.now(), self.random()), Ok)?;

@@ -6,6 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use doorward_domain::doorkeeper::MayNotIntrospect;
+
 use super::revoke::{Refusal, caller, read_token};
 use crate::{
     origin,
@@ -15,7 +17,8 @@ use crate::{
 
 /// Ask about a token (RFC 7662).
 ///
-/// The caller authenticates with a Web API key or a token and sees the tokens of its own organisation; the operator
+/// The caller authenticates with a Web API key that has the right `verifier`, or with the token of one or of an
+/// administrator, and sees the tokens of its own organisation; the operator
 /// organisation sees all. This is a use of the token asked about: it restarts the idle time. Whatever the reason, an
 /// inactive token is `{"active":false}`.
 #[utoipa::path(
@@ -29,6 +32,7 @@ use crate::{
         (status = 200, description = "The token's state", body = Introspection),
         (status = 400, description = "`invalid_request`", body = Refusal),
         (status = 401, description = "`invalid_client`: the caller has not authenticated", body = Refusal),
+        (status = 403, description = "`unauthorized_client`: the caller may not introspect", body = Refusal),
         (status = 503, description = "`temporarily_unavailable`", body = Refusal),
     )
 )]
@@ -40,7 +44,13 @@ pub async fn introspect(
     let (head, body) = request.into_parts();
     let token = read_token(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
-    Ok(match token.and_then(|token| state.doorkeeper.introspect(&token, caller)) {
+    let live = match token {
+        Some(token) => {
+            state.doorkeeper.introspect(&token, caller).map_err(|MayNotIntrospect| Refusal::may_not())?
+        }
+        None => None,
+    };
+    Ok(match live {
         Some(live) => Json(Introspection::from(&live)).into_response(),
         None => ([("content-type", "application/json")], r#"{"active":false}"#).into_response(),
     })

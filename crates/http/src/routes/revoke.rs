@@ -81,6 +81,14 @@ impl Refusal {
         Self { error: name, error_description: error.message(), status, code: error.code() }
     }
 
+    /// The caller is known and may not ask.
+    pub(super) fn may_not() -> Self {
+        let who = "Only Web API keys with the right 'verifier' and administrators may introspect tokens; give the key \
+                   that right.";
+        let error = ApiError::Forbidden(who);
+        Self { error: "unauthorized_client", status: StatusCode::FORBIDDEN, ..Self::of(&error) }
+    }
+
     /// The caller is not who may ask.
     fn of_caller(error: &ApiError) -> Self {
         match error {
@@ -121,10 +129,9 @@ pub(super) async fn caller(state: &State, headers: &HeaderMap, origin: &Origin) 
     let authorization = basic::authorization(headers).map_err(|error| Refusal::of_caller(&error))?;
     if authorization.is_some_and(|value| basic::scheme(value, "bearer").is_some()) {
         let token = Presented::default().in_authorization(headers).one();
-        let live = token.and_then(|token| state.doorkeeper.verify(&token).ok_or(ApiError::InvalidToken));
-        return live
-            .map(|live| Caller::from(live.subject.identity()))
-            .map_err(|error| Refusal::of_caller(&error));
+        let token = token.map_err(|error| Refusal::of_caller(&error))?;
+        let caller = state.doorkeeper.identify_holder(&token).await?;
+        return caller.ok_or_else(|| Refusal::of_caller(&ApiError::InvalidToken));
     }
     let key = basic::parse_key(authorization).map_err(|error| Refusal::of_caller(&error))?;
     let caller = state.doorkeeper.identify_caller(&key, origin).await;

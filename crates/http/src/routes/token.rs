@@ -43,7 +43,7 @@ pub async fn issue(
     let username = members.get_text("username", "send the name to log in with")?;
     let password = members.get_text("password", "send the password to log in with")?;
     let password = Password::parse(password).ok_or_else(|| {
-        ApiError::InvalidParameter("password", format!("is longer than {} bytes", Password::MAX_BYTES))
+        ApiError::InvalidParameter("password".into(), format!("is longer than {} bytes", Password::MAX_BYTES))
     })?;
     let login = PasswordLogin {
         organisation: name("organisation", organisation(&members)?)?,
@@ -84,26 +84,27 @@ pub async fn look(
 }
 
 /// The organisation, in either spelling.
-fn organisation(members: &Members) -> Result<&str, ApiError> {
+pub(super) fn organisation(members: &Members) -> Result<&str, ApiError> {
     match (members.find_text("organisation")?, members.find_text("organization")?) {
         (Some(one), Some(other)) if one != other => Err(ApiError::InvalidParameter(
-            "organization",
+            "organization".into(),
             "differs from 'organisation'; send one of them".into(),
         )),
         (Some(organisation), _) | (None, Some(organisation)) => Ok(organisation),
-        (None, None) => {
-            Err(ApiError::MissingParameter("organisation", "send the code of the organisation to log in on"))
-        }
+        (None, None) => Err(ApiError::MissingParameter(
+            "organisation".into(),
+            "send the code of the organisation to log in on",
+        )),
     }
 }
 
 /// A name that is short enough to be one.
-fn name(parameter: &'static str, name: &str) -> Result<String, ApiError> {
+pub(super) fn name(parameter: &'static str, name: &str) -> Result<String, ApiError> {
     match name.chars().nth(CanonicalName::MAX_CHARACTERS) {
         None => Ok(name.to_owned()),
         Some(_) => {
             let problem = format!("is longer than {} characters", CanonicalName::MAX_CHARACTERS);
-            Err(ApiError::InvalidParameter(parameter, problem))
+            Err(ApiError::InvalidParameter(parameter.into(), problem))
         }
     }
 }
@@ -112,7 +113,7 @@ fn name(parameter: &'static str, name: &str) -> Result<String, ApiError> {
 pub(super) fn unit(members: &Members) -> Result<Option<UnitId>, ApiError> {
     let read = |text: &str| {
         let problem = "is not a unit's id, which is 32 hexadecimal digits";
-        text.parse().map_err(|_| ApiError::InvalidParameter("unit", problem.into()))
+        text.parse().map_err(|_| ApiError::InvalidParameter("unit".into(), problem.into()))
     };
     members.find_text("unit")?.map(read).transpose()
 }
