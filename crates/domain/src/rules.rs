@@ -50,12 +50,33 @@ impl fmt::Display for RuleValue {
         match self {
             Self::Number(number) => number.fmt(f),
             Self::Flag(flag) => flag.fmt(f),
-            Self::Time(time) => humantime::format_duration(*time).fmt(f),
+            Self::Time(time) => InDays(*time).fmt(f),
             Self::Never => f.write_str("never"),
             Self::Networks(networks) => {
                 let texts: Vec<_> = networks.iter().map(ToString::to_string).collect();
                 f.write_str(&texts.join(","))
             }
+        }
+    }
+}
+
+/// Writes a time with the day as its largest unit, for nobody says ninety days as "2months 29days 2h 52m 48s".
+struct InDays(Duration);
+
+impl fmt::Display for InDays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let days = self.0.as_secs() / DAY.as_secs();
+        let rest = self.0 - Duration::from_secs(days * DAY.as_secs());
+        match days {
+            0 => {}
+            1 => f.write_str("1day")?,
+            _ => write!(f, "{days}days")?,
+        }
+        match (days, rest) {
+            (0, _) => humantime::format_duration(rest).fmt(f),
+            (_, Duration::ZERO) => Ok(()),
+            _ => write!(f, " {}", humantime::format_duration(rest)),
         }
     }
 }
@@ -195,10 +216,12 @@ impl Rule {
             }
             Kind::Networks => {
                 let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
-                let networks: Result<Vec<_>, _> = texts.map(Network::from_str).collect();
-                let networks = networks
-                    .map_err(|error| InvalidRule(format!("it is not a list of addresses: {error}")))?;
-                Some(RuleValue::Networks(networks))
+                let read = |text: &str| {
+                    Network::from_str(text).map_err(|error| {
+                        InvalidRule(format!("it is not a list of addresses: '{text}' {error}"))
+                    })
+                };
+                Some(RuleValue::Networks(texts.map(read).collect::<Result<_, _>>()?))
             }
         };
         value
@@ -223,7 +246,7 @@ impl Rule {
 impl fmt::Display for Kind {
     /// Completes the sentence "it must be ...".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = humantime::format_duration;
+        let time = InDays;
         match self {
             Self::Number(least, most) => write!(f, "a whole number from {least} to {most}"),
             Self::Flag => f.write_str("true or false"),
@@ -363,6 +386,16 @@ mod tests {
         }
         assert_eq!(Rule::find("passwords.queue"), None);
         assert_eq!(Rule::PasswordsMaxAge.read("never"), Ok(RuleValue::Never));
+    }
+
+    #[test]
+    fn times_are_written_as_people_say_them() {
+        for text in ["10m", "23h 59m 59s", "1day", "1day 30m", "40days", "48days 1h 30m"] {
+            assert_eq!(
+                Rule::TokensPasswordIdle.read(text).map(|value| value.to_string()),
+                Ok(text.to_owned())
+            );
+        }
     }
 
     #[test]
