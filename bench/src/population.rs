@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
+    change::{Change, NewPassword},
     clock::{Clock, Timestamp},
     credential::{Password, PlainKey, PlainToken},
-    directory::{Change, Role},
+    directory::{Role, Status},
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::{Entry, Outcome, Seen},
     lifetimes::Lifetimes,
-    name::CanonicalName,
+    name::Name,
     passwords::Argon2Cost,
+    resource::{self, Classification, Key, NewSecret, Unit},
     session::{Identity, Method, Session, SessionNumber},
 };
 use doorward_storage::SqliteStore;
@@ -62,26 +64,39 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
             username: format!("user{i:06}"),
             key: KeyId::generate(now, &SystemRandomness)?,
         };
+        let units = units_of(organisation, i).map(|(id, _)| *id);
         batches.change(
             Change::CreateUser {
-                id: user.id,
                 organisation: organisation.id,
-                username: user.username.clone(),
-                canonical: canonical(&user.username)?,
-                role: Role::Member,
-                units: units_of(organisation, i).map(|(id, _)| *id).to_vec(),
-                password_hash: hash.clone(),
+                user: resource::User {
+                    id: user.id,
+                    username: name(&user.username)?,
+                    person_name: None,
+                    email: None,
+                    role: Role::Member,
+                    status: Status::Active,
+                    units: units.to_vec(),
+                    default_unit: Some(units[0]),
+                },
+                password: Some(NewPassword { hash: hash.clone(), must_change: false }),
             },
             now,
         )?;
+        let key = PlainKey::generate(&SystemRandomness)?;
         batches.change(
             Change::CreateKey {
-                id: user.key,
                 organisation: organisation.id,
-                user: user.id,
-                name: "Benchmark".into(),
-                digest: PlainKey::generate(&SystemRandomness)?.digest(),
-                expires_at: None,
+                key: Key {
+                    id: user.key,
+                    user: user.id,
+                    name: "Benchmark".into(),
+                    classification: Classification::SystemicKey,
+                    status: Status::Active,
+                    verifier: true,
+                    allowed_addresses: Vec::new(),
+                    expires_at: None,
+                },
+                secret: NewSecret { digest: key.digest(), hint: key.hint() },
             },
             now,
         )?;
@@ -103,24 +118,20 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
 fn found_organisation(batches: &mut Batches<'_>, i: usize, now: Timestamp) -> anyhow::Result<Organisation> {
     let id = OrganisationId::generate(now, &SystemRandomness)?;
     let code = format!("ACME{i:03}");
-    let create = Change::CreateOrganisation {
+    let create = resource::Organisation {
         id,
-        code: code.clone(),
-        canonical: canonical(&code)?,
+        code: name(&code)?,
+        name: code.clone(),
         is_operator: false,
+        status: Status::Active,
     };
-    batches.change(create, now)?;
+    batches.change(Change::CreateOrganisation(create), now)?;
     let mut units = Vec::with_capacity(UNITS);
     for j in 0..UNITS {
-        let (unit, name) = (UnitId::generate(now, &SystemRandomness)?, format!("Department {j:02}"));
-        let create = Change::CreateUnit {
-            id: unit,
-            organisation: id,
-            name: name.clone(),
-            canonical: canonical(&name)?,
-        };
-        batches.change(create, now)?;
-        units.push((unit, name));
+        let (unit, shown) = (UnitId::generate(now, &SystemRandomness)?, format!("Department {j:02}"));
+        let create = Unit { id: unit, name: name(&shown)?, status: Status::Active };
+        batches.change(Change::CreateUnit { organisation: id, unit: create }, now)?;
+        units.push((unit, shown));
     }
     Ok(Organisation { id, code, units })
 }
@@ -169,6 +180,7 @@ fn issue(
             user: SessionNumber(0),
             key: is_by_key.then_some(SessionNumber(0)),
         },
+        known: None,
         audit: AuditRecord {
             organisation: Some(organisation.id),
             unit: Some(*unit),
@@ -178,8 +190,8 @@ fn issue(
     })
 }
 
-fn canonical(name: &str) -> anyhow::Result<CanonicalName> {
-    CanonicalName::new(name).with_context(|| format!("the name {name:?} cannot be one"))
+fn name(name: &str) -> anyhow::Result<Name> {
+    Name::new(name).with_context(|| format!("the name {name:?} cannot be one"))
 }
 
 /// Entries on their way into the database.
@@ -191,7 +203,7 @@ struct Batches<'a> {
 impl Batches<'_> {
     fn change(&mut self, change: Change, now: Timestamp) -> anyhow::Result<()> {
         let audit = AuditRecord::new(now, Event::Created, Reason::Ok, &Origin::default());
-        self.push(Entry::Change { change, audit })
+        self.push(Entry::change(change, audit))
     }
 
     fn push(&mut self, entry: Entry) -> anyhow::Result<()> {

@@ -4,12 +4,12 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use doorward_domain::{
-    attempts::{Attempts, LockoutRules},
+    attempts::Attempts,
     clock::Clock,
     doorkeeper::{Doorkeeper, Parts},
     journal::{Journal, JournalThread},
-    lifetimes::Lifetimes,
     passwords::{Argon2Cost, HashingLimits, Passwords},
+    rules::Rules,
     session_table::SessionTable,
 };
 use doorward_http::metrics::Metrics;
@@ -55,8 +55,8 @@ pub(crate) fn wire(
         journal,
         directory: Arc::new(directory),
         passwords,
-        attempts: Attempts::new(LockoutRules::default(), HASH_QUEUE),
-        lifetimes: Lifetimes::default(),
+        attempts: Attempts::new(HASH_QUEUE),
+        rules: Rules::default(),
         observer: metrics.clone(),
     })?;
     Ok((doorkeeper, journal_thread))

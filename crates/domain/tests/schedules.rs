@@ -14,9 +14,9 @@ use std::{
 
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
+    change::Change,
     clock::Timestamp,
     credential::TokenDigest,
-    directory::{Change, Status},
     id::{OrganisationId, UnitId, UserId},
     journal::{Entry, Journal, JournalThread, Ledger, LedgerError, Outcome, Seen},
     session::{Identity, Method, Scope, Session, SessionNumber},
@@ -87,17 +87,17 @@ fn audit(event: Event) -> AuditRecord {
 fn issue(token: u8, user_mark: SessionNumber) -> Entry {
     let none = SessionNumber(0);
     let seen = Seen { organisation: none, unit: none, user: user_mark, key: None };
-    Entry::Issue { session: session(token), identity: zoe(), seen, audit: audit(Event::PasswordLogin) }
+    let audit = audit(Event::PasswordLogin);
+    Entry::Issue { session: session(token), identity: zoe(), seen, known: None, audit }
 }
 
 fn release(token: u8, number: SessionNumber) -> Entry {
-    Entry::Release { number, digest: digest(token), audit: audit(Event::Release) }
+    Entry::Release { number, session: digest(token).session(), audit: audit(Event::Release) }
 }
 
-fn disable_zoe() -> Entry {
-    let change =
-        Change::SetStatus { organisation: ORGANISATION, scope: Scope::User(ZOE), status: Status::Disabled };
-    Entry::Change { change, audit: audit(Event::StatusSet) }
+fn end_zoes_sessions() -> Entry {
+    let change = Change::EndSessions { organisation: ORGANISATION, scope: Scope::User(ZOE) };
+    Entry::change(change, audit(Event::SessionsEnded))
 }
 
 fn is_live(table: &SessionTable, token: u8) -> bool {
@@ -151,7 +151,11 @@ impl Content {
                 self.sessions.retain(|(number, _)| !numbers.contains(number));
                 None
             }
-            Entry::Rehash { .. } | Entry::Record(_) | Entry::Tick(_) => None,
+            Entry::Rehash { .. }
+            | Entry::Record(_)
+            | Entry::KeyUses(_)
+            | Entry::Tick(_)
+            | Entry::ForgetOnce(_) => None,
         };
         Outcome::Committed(number)
     }
@@ -364,7 +368,7 @@ fn m3_no_session_that_was_decided_on_before_an_ending_outlives_its_answer() {
                 })
             });
             scope.spawn(|| {
-                system.submit(disable_zoe());
+                system.submit(end_zoes_sessions());
                 is_ended.store(true, SeqCst);
             });
             logins.map(|login| login.join().expect("the login does not panic"))
@@ -395,7 +399,7 @@ fn m3_an_ending_reaches_a_session_that_was_issued_while_subjects_were_forgotten(
             scope.spawn(|| {
                 system.issue(2);
                 assert!(is_live(&system.table, 2));
-                system.submit(disable_zoe());
+                system.submit(end_zoes_sessions());
                 assert!(!is_live(&system.table, 2), "the ending was answered");
             });
         });

@@ -46,8 +46,14 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const ZOE: UserId = UserId::from_bytes([1; 16]);
 const YANNIS: UserId = UserId::from_bytes([2; 16]);
 
+/// From anywhere: the gate of a user who is known from nowhere.
+fn of(user: UserId) -> Gate {
+    Gate::User(user, None)
+}
+
 struct Fixture {
     attempts: Attempts,
+    rules: LockoutRules,
     hands: Hands,
     clock: Clock,
 }
@@ -55,15 +61,24 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let hands = Hands(Arc::new(AtomicI64::new(1_700_000_000_000)));
-        Self { attempts: Attempts::new(RULES, LONGEST_WAIT), clock: Clock::new(hands.clone()), hands }
+        Self { attempts: Attempts::new(LONGEST_WAIT), rules: RULES, clock: Clock::new(hands.clone()), hands }
     }
 
     /// Begins an attempt that does not have to wait.
     fn begin(&self, user: UserId) -> Result<Attempt<'_>, Barred> {
-        match poll_once(pin!(self.attempts.begin(user, &self.clock))) {
+        self.begin_by(of(user), self.rules)
+    }
+
+    fn begin_by(&self, gate: Gate, rules: LockoutRules) -> Result<Attempt<'_>, Barred> {
+        match poll_once(pin!(self.attempts.begin(gate, rules, &self.clock))) {
             Poll::Ready(result) => result,
             Poll::Pending => panic!("the attempt waits for others"),
         }
+    }
+
+    /// An attempt that may have to wait.
+    fn begin_patiently(&self, user: UserId) -> impl Future<Output = Result<Attempt<'_>, Barred>> {
+        self.attempts.begin(of(user), self.rules, &self.clock)
     }
 
     /// How an attempt to begin ended that must not succeed.
@@ -158,8 +173,8 @@ fn l1_a_lock_long_past_does_not_lengthen_the_next() {
 #[test]
 fn l1_the_longest_row_of_locks_stays_the_longest_lock() {
     let longest_lock = Duration::from_secs(u64::from(u32::MAX));
-    let attempts = Attempts::new(LockoutRules { failures: 1, longest_lock, ..RULES }, 0);
-    let fixture = Fixture { attempts, ..Fixture::new() };
+    let rules = LockoutRules { failures: 1, longest_lock, ..RULES };
+    let fixture = Fixture { attempts: Attempts::new(0), rules, ..Fixture::new() };
     let mut locked_for = Duration::ZERO;
     for _ in 0..70 {
         fixture.fail(1);
@@ -210,7 +225,7 @@ fn l2_as_many_are_under_way_as_failures_are_left_and_the_next_wait() {
     let fixture = Fixture::new();
     fixture.fail(1);
     let (first, second) = (fixture.begin(ZOE).unwrap(), fixture.begin(ZOE).unwrap());
-    let mut third = pin!(fixture.attempts.begin(ZOE, &fixture.clock));
+    let mut third = pin!(fixture.begin_patiently(ZOE));
     assert!(poll_once(third.as_mut()).is_pending());
 
     first.failed(fixture.clock.now());
@@ -223,7 +238,7 @@ fn l2_as_many_are_under_way_as_failures_are_left_and_the_next_wait() {
 fn l2_those_who_wait_are_barred_when_the_account_is_locked() {
     let fixture = Fixture::new();
     let under_way: Vec<_> = (0..RULES.failures).map(|_| fixture.begin(ZOE).unwrap()).collect();
-    let mut waiting = pin!(fixture.attempts.begin(ZOE, &fixture.clock));
+    let mut waiting = pin!(fixture.begin_patiently(ZOE));
     assert!(poll_once(waiting.as_mut()).is_pending());
     under_way.into_iter().for_each(|attempt| attempt.failed(fixture.clock.now()));
     assert!(matches!(poll_once(waiting), Poll::Ready(Err(Barred::Locked(_)))));
@@ -236,7 +251,7 @@ fn l2_a_window_that_ends_leaves_no_room_for_more_attempts_than_failures() {
     let (_first, _second) = (fixture.begin(ZOE).unwrap(), fixture.begin(ZOE).unwrap());
     fixture.hands.advance(RULES.window);
     let _third = fixture.begin(ZOE).unwrap();
-    assert!(poll_once(pin!(fixture.attempts.begin(ZOE, &fixture.clock))).is_pending());
+    assert!(poll_once(pin!(fixture.begin_patiently(ZOE))).is_pending());
 }
 
 #[test]
@@ -245,7 +260,7 @@ fn too_many_who_wait_are_turned_away() {
     let under_way: Vec<_> = (0..RULES.failures).map(|_| fixture.begin(ZOE).unwrap()).collect();
     let mut waiting = Vec::new();
     for _ in 0..LONGEST_WAIT {
-        waiting.push(Box::pin(fixture.attempts.begin(ZOE, &fixture.clock)));
+        waiting.push(Box::pin(fixture.begin_patiently(ZOE)));
         assert!(poll_once(waiting.last_mut().unwrap().as_mut()).is_pending());
     }
     assert_eq!(fixture.barred(ZOE), Barred::Busy);
@@ -253,7 +268,7 @@ fn too_many_who_wait_are_turned_away() {
     assert!(fixture.begin(YANNIS).is_ok(), "who need not wait is not turned away");
 
     waiting.pop();
-    let mut late = pin!(fixture.attempts.begin(ZOE, &fixture.clock));
+    let mut late = pin!(fixture.begin_patiently(ZOE));
     assert!(poll_once(late.as_mut()).is_pending(), "a place given up is free");
     under_way.into_iter().for_each(Attempt::succeeded);
     assert!(matches!(poll_once(late), Poll::Ready(Ok(_))));
@@ -281,14 +296,14 @@ impl Tally {
 /// right password, those in `hanging_up` lose interest while it is hashed.
 async fn a_thousand_at_once(right: HashSet<u32>, hanging_up: HashSet<u32>) -> Tally {
     let hands = Hands::default();
-    let (attempts, clock) = (Arc::new(Attempts::new(RULES, 1_000)), Clock::new(hands));
+    let (attempts, clock) = (Arc::new(Attempts::new(1_000)), Clock::new(hands));
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut logins = JoinSet::new();
     for number in 0..1_000 {
         let (attempts, clock, tally) = (attempts.clone(), clock.clone(), tally.clone());
         let (is_right, hangs_up) = (right.contains(&number), hanging_up.contains(&number));
         logins.spawn(async move {
-            let begun = attempts.begin(ZOE, &clock).await;
+            let begun = attempts.begin(of(ZOE), RULES, &clock).await;
             let tally = || tally.lock().unwrap();
             let attempt = match begun {
                 Ok(attempt) => attempt,

@@ -6,14 +6,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::*;
+use super::{password_login::gate_of_nobody, *};
 use crate::{
     attempts::LockoutRules,
     clock::TimeSource,
-    directory::{OrganisationRecord, StoreFuture, UserRecord},
+    credential::Password,
+    directory::{Holder, NameLookup, OrganisationRecord, Role, StoreFuture, UserRecord},
+    id::{KeyId, OrganisationId, UserId},
     journal::{Ledger, LedgerError},
+    name::CanonicalName,
     observer::NoObserver,
     passwords::{Argon2Cost, HashingLimits},
+    rules::Overrides,
 };
 
 struct Still;
@@ -53,36 +57,42 @@ impl Directory for Acme {
         organisation: CanonicalName,
         username: CanonicalName,
     ) -> StoreFuture<'_, NameLookup> {
-        let id = OrganisationId::from_bytes([1; 16]);
+        let acme = || OrganisationRecord {
+            id: OrganisationId::from_bytes([1; 16]),
+            code: "acme".into(),
+            is_operator: false,
+            status: Status::Active,
+            ended: SessionNumber(0),
+            overrides: Overrides::new(),
+        };
         let account = |user: u8, status| {
-            let (ended, status_of_all) = (SessionNumber(0), Status::Active);
-            let organisation = OrganisationRecord {
-                id,
-                code: "acme".into(),
-                is_operator: false,
-                status: status_of_all,
-                ended,
-            };
             let user = UserRecord {
                 id: UserId::from_bytes([user; 16]),
                 username: username.as_str().into(),
+                role: Role::Member,
                 status,
-                ended,
+                ended: SessionNumber(0),
                 password_hash: None,
                 must_change_password: false,
+                password_set_at: None,
+                known_addresses: Vec::new(),
             };
-            NameLookup::Found(Box::new(Account { organisation, user, units: Vec::new() }))
+            NameLookup::Found(Box::new(Account { organisation: acme(), user, units: Vec::new() }))
         };
         let found = match (organisation.as_str(), username.as_str()) {
             ("acme", "zoe") => account(2, Status::Active),
             ("acme", "dan") => account(3, Status::Disabled),
-            ("acme", _) => NameLookup::UnknownUser(id),
+            ("acme", _) => NameLookup::UnknownUser(acme()),
             _ => NameLookup::UnknownOrganisation,
         };
         Box::pin(async { Ok(found) })
     }
 
     fn find_by_key(&self, _: KeyDigest) -> StoreFuture<'_, Option<(KeyRecord, Box<Account>)>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn find_holder(&self, _: UserId, _: Option<KeyId>) -> StoreFuture<'_, Option<Holder>> {
         Box::pin(async { Ok(None) })
     }
 }
@@ -101,7 +111,7 @@ fn with_hashing_at_a_stand() -> Doorkeeper {
     let observer = Arc::new(NoObserver);
     let passwords =
         Passwords::start(limits, cost, &Fixed, clock.clone(), observer.clone(), stand_still).unwrap();
-    let rules = LockoutRules { failures: 3, ..LockoutRules::default() };
+    let lockout = LockoutRules { failures: 3, ..LockoutRules::default() };
     Doorkeeper::new(Parts {
         clock,
         random: Box::new(Fixed),
@@ -109,8 +119,8 @@ fn with_hashing_at_a_stand() -> Doorkeeper {
         journal,
         directory: Arc::new(Acme),
         passwords,
-        attempts: Attempts::new(rules, 100),
-        lifetimes: Lifetimes::default(),
+        attempts: Attempts::new(100),
+        rules: Rules { lockout, ..Rules::default() },
         observer,
     })
     .unwrap()

@@ -15,9 +15,13 @@ use std::{
 use super::*;
 use crate::{
     audit::{Event, Origin, Reason},
-    directory::Status,
+    change::NewPassword,
+    credential::TokenDigest,
+    directory::{Role, Status},
     id::{OrganisationId, UnitId, UserId},
+    name::Name,
     passwords::PasswordHash,
+    resource::{Organisation, Unit, User},
     session::{Method, Scope},
     session_table::SHARDS,
 };
@@ -57,17 +61,50 @@ fn issue(token: u8) -> Entry {
             method: Method::Password,
         },
         seen: Seen { organisation: none, unit: none, user: none, key: None },
+        known: None,
         audit: audit(Event::PasswordLogin),
     }
 }
 
 fn release(token: u8, number: u64) -> Entry {
-    Entry::Release { number: SessionNumber(number), digest: digest(token), audit: audit(Event::Release) }
+    Entry::Release {
+        number: SessionNumber(number),
+        session: digest(token).session(),
+        audit: audit(Event::Release),
+    }
 }
 
-fn set_status(scope: Scope, status: Status) -> Entry {
-    let change = Change::SetStatus { organisation: ORGANISATION, scope, status };
-    Entry::Change { change, audit: audit(Event::StatusSet) }
+fn updated(change: Change) -> Entry {
+    Entry::change(change, audit(Event::Updated))
+}
+
+fn update_organisation(code: &str, status: Status) -> Entry {
+    let (code, name) = (Name::new(code).unwrap(), "CRM Ltd".into());
+    let organisation = Organisation { id: ORGANISATION, code, name, is_operator: false, status };
+    updated(Change::UpdateOrganisation { organisation, expected: None })
+}
+
+fn update_unit(name: &str, status: Status) -> Entry {
+    let unit = Unit { id: UNIT, name: Name::new(name).unwrap(), status };
+    updated(Change::UpdateUnit { organisation: ORGANISATION, unit, expected: None })
+}
+
+fn update_user(username: &str, status: Status, ends_sessions: bool) -> Entry {
+    let user = User {
+        id: ZOE,
+        username: Name::new(username).unwrap(),
+        person_name: None,
+        email: None,
+        role: Role::Member,
+        status,
+        units: vec![UNIT],
+        default_unit: Some(UNIT),
+    };
+    updated(Change::UpdateUser { organisation: ORGANISATION, user, expected: None, ends_sessions })
+}
+
+fn end_sessions(scope: Scope) -> Entry {
+    Entry::change(Change::EndSessions { organisation: ORGANISATION, scope }, audit(Event::SessionsEnded))
 }
 
 fn committed(number: u64) -> Result<Outcome, StoreError> {
@@ -218,18 +255,21 @@ fn d1_the_first_of_a_batch_hears_of_it_when_all_of_it_is_in_force() {
 fn each_caller_gets_the_outcome_of_their_own_entry() {
     let fixture = Fixture::new();
     let busy = fixture.submit_alone(Entry::Tick(NOW));
-    let submitted = [issue(1), issue(2), set_status(Scope::Unit(UNIT), Status::Active), issue(3)]
+    let submitted = [issue(1), issue(2), update_unit("head office", Status::Active), issue(3)]
         .map(|entry| fixture.submit(entry));
     fixture.answer([Outcome::Committed(None)]);
     assert_eq!(fixture.next_batch(), 4);
     fixture.answer([
         Outcome::Committed(Some(SessionNumber(1))),
         Outcome::Refused,
-        Outcome::Taken,
+        Outcome::Taken(Unique::Name),
         Outcome::Committed(Some(SessionNumber(2))),
     ]);
     let outcomes = submitted.map(Submitted::wait);
-    assert_eq!(outcomes, [committed(1), Ok(Outcome::Refused), Ok(Outcome::Taken), committed(2)]);
+    assert_eq!(
+        outcomes,
+        [committed(1), Ok(Outcome::Refused), Ok(Outcome::Taken(Unique::Name)), committed(2)]
+    );
     assert_eq!(
         [1, 2, 3].map(|token| fixture.is_live(token)),
         [true, false, true],
@@ -255,15 +295,20 @@ fn t6_a_release_is_in_force_when_it_is_answered() {
 #[test]
 fn m3_changes_that_end_sessions_end_them_up_to_their_number() {
     let set_password = || {
-        let hash = PasswordHash::from_stored("hash".into());
-        let change = Change::SetPassword { organisation: ORGANISATION, user: ZOE, hash, must_change: false };
-        Entry::Change { change, audit: audit(Event::PasswordSet) }
+        let password = NewPassword { hash: PasswordHash::from_stored("hash".into()), must_change: false };
+        let (organisation, user, replaces) = (ORGANISATION, ZOE, None);
+        let change = Change::SetPassword { organisation, user, password, replaces };
+        Entry::change(change, audit(Event::PasswordSet))
     };
     for change in [
         set_password(),
-        set_status(Scope::User(ZOE), Status::Disabled),
-        set_status(Scope::Unit(UNIT), Status::Disabled),
-        set_status(Scope::Organisation(ORGANISATION), Status::Disabled),
+        update_user("zoe", Status::Disabled, false),
+        update_user("zoe", Status::Active, true),
+        update_unit("head office", Status::Disabled),
+        update_organisation("crm", Status::Disabled),
+        end_sessions(Scope::User(ZOE)),
+        end_sessions(Scope::Unit(UNIT)),
+        end_sessions(Scope::Organisation(ORGANISATION)),
     ] {
         let fixture = Fixture::new();
         fixture.commit(issue(1), Some(1));
@@ -286,10 +331,14 @@ fn what_ends_nothing_changes_nothing_in_the_table() {
     fixture.commit(issue(1), Some(1));
     let hash = PasswordHash::from_stored("hash".into());
     for entry in [
-        set_status(Scope::User(ZOE), Status::Active),
+        update_user("zoe", Status::Active, false),
+        update_unit("head office", Status::Active),
+        update_organisation("crm", Status::Active),
         Entry::Rehash { organisation: ORGANISATION, user: ZOE, from: hash.clone(), to: hash },
         Entry::Record(audit(Event::PasswordLogin)),
         Entry::Forget(vec![SessionNumber(1)]),
+        Entry::KeyUses(Vec::new()),
+        Entry::ForgetOnce(NOW),
         Entry::Tick(NOW),
     ] {
         fixture.commit(entry, Some(2));
@@ -301,7 +350,7 @@ fn what_ends_nothing_changes_nothing_in_the_table() {
 #[test]
 fn changes_are_counted_when_they_come_into_force() {
     let fixture = Fixture::new();
-    let change = || set_status(Scope::User(ZOE), Status::Active);
+    let change = || update_user("zoe", Status::Active, false);
     let submitted = fixture.submit_alone(change());
     assert_eq!(fixture.journal.changes(), 0, "what is not durable is not in force");
     fixture.answer([Outcome::Refused]);

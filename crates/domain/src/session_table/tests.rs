@@ -107,9 +107,9 @@ fn finds_what_was_issued() {
 fn t3_a_release_finds_what_has_expired_and_ends_it_for_late_uses_too() {
     let table = with_one_session();
     assert!(table.peek(&digest(1), after(10)).is_none());
-    assert_eq!(table.find(&digest(1)).unwrap().0, SessionNumber(1));
-    table.remove(&digest(1));
-    assert!(table.find(&digest(1)).is_none());
+    assert_eq!(table.find(digest(1).session()).unwrap().0, SessionNumber(1));
+    table.remove(digest(1).session());
+    assert!(table.find(digest(1).session()).is_none());
     assert!(table.slide(&digest(1), after(9)).is_none());
 }
 
@@ -131,7 +131,7 @@ fn t3_a_use_never_creates_or_revives() {
 
     table.slide(&digest(1), after(5)).unwrap();
     let uses = due_uses(&table, after(5), Duration::ZERO);
-    table.remove(&digest(1));
+    table.remove(digest(1).session());
     table.mark_stored(&uses);
     assert!(table.slide(&digest(1), after(6)).is_none());
     assert_eq!(table.count().password, 0, "neither did a use written after the release");
@@ -197,9 +197,9 @@ fn t5_where_use_does_not_matter_the_lifetime_is_fixed() {
 fn t6_a_release_removes_one_session_and_may_be_repeated() {
     let table = with_one_session();
     table.insert(SessionNumber(2), &session(2, Some(ms(10)), HOUR), &somebody());
-    table.remove(&digest(1));
-    table.remove(&digest(1));
-    table.remove(&digest(3));
+    table.remove(digest(1).session());
+    table.remove(digest(1).session());
+    table.remove(digest(3).session());
     assert!(table.peek(&digest(1), after(0)).is_none());
     assert!(table.peek(&digest(2), after(0)).is_some(), "the same user's other session stays");
     assert_eq!(table.count(), Held { password: 1, web_api_key: 0 });
@@ -332,12 +332,12 @@ fn subjects_are_forgotten_when_no_session_speaks_for_them() {
     table.forget_unused_subjects();
     assert_eq!(known(), (2, 1, 1));
 
-    table.remove(&digest(1));
+    table.remove(digest(1).session());
     table.forget_unused_subjects();
     assert_eq!(known(), (1, 1, 1), "the unit has another user");
 
     let live = table.peek(&digest(2), after(0)).unwrap();
-    table.remove(&digest(2));
+    table.remove(digest(2).session());
     table.forget_unused_subjects();
     assert_eq!(known(), (1, 1, 1), "an answer still speaks for them");
     drop(live);
@@ -509,7 +509,7 @@ impl Sides {
             }
             Step::Release(index) => {
                 if let Some(token) = self.pick(index) {
-                    self.table.remove(&digest(token as u64));
+                    self.table.remove(digest(token as u64).session());
                     let session = &mut self.sessions[token];
                     (session.is_ended, session.is_in_table, session.is_in_journal) = (true, false, false);
                 }

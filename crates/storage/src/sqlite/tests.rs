@@ -10,13 +10,15 @@ use std::{path::Path, time::Duration};
 
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
+    change::{Change, NewPassword},
     clock::Timestamp,
     credential::{KeyDigest, TokenDigest},
-    directory::{Change, Role, Status},
+    directory::{Role, Status},
     id::{KeyId, OrganisationId, UnitId, UserId},
-    journal::{Entry, Outcome, Seen},
-    name::CanonicalName,
+    journal::{Entry, Outcome, Seen, Unique},
+    name::{CanonicalName, Name},
     passwords::PasswordHash,
+    resource::{Classification, Key, NewSecret, Organisation, Unit, User},
     session::{Identity, Method, Scope, Session, SessionNumber},
     session_table::SessionTable,
 };
@@ -86,37 +88,118 @@ fn digest(token: u8) -> TokenDigest {
     TokenDigest::from_bytes([token; 32])
 }
 
-fn create_organisation(id: OrganisationId, code: &str, is_operator: bool) -> Change {
-    Change::CreateOrganisation { id, code: code.into(), canonical: canonical(code), is_operator }
+fn name(name: &str) -> Name {
+    Name::new(name).unwrap()
 }
 
-fn create_unit(id: UnitId, organisation: OrganisationId, name: &str) -> Change {
-    Change::CreateUnit { id, organisation, name: name.into(), canonical: canonical(name) }
+fn password(text: &str) -> NewPassword {
+    NewPassword { hash: hash(text), must_change: false }
 }
 
-fn create_user(id: UserId, organisation: OrganisationId, name: &str, units: &[UnitId]) -> Change {
-    Change::CreateUser {
+fn organisation(id: OrganisationId, code: &str) -> Organisation {
+    let (code, shown) = (name(code), format!("{code} Ltd"));
+    Organisation { id, code, name: shown, is_operator: false, status: Status::Active }
+}
+
+fn unit(id: UnitId, shown: &str) -> Unit {
+    Unit { id, name: name(shown), status: Status::Active }
+}
+
+/// A user whose default unit is the first.
+fn user(id: UserId, username: &str, units: &[UnitId]) -> User {
+    User {
         id,
-        organisation,
-        username: name.into(),
-        canonical: canonical(name),
+        username: name(username),
+        person_name: None,
+        email: None,
         role: Role::Member,
+        status: Status::Active,
         units: units.into(),
-        password_hash: hash("first"),
+        default_unit: units.first().copied(),
     }
 }
 
-fn create_key(id: KeyId, organisation: OrganisationId, user: UserId, digest: u8) -> Change {
-    let digest = KeyDigest::from_bytes([digest; 32]);
-    Change::CreateKey { id, organisation, user, name: "billing".into(), digest, expires_at: Some(at(5)) }
+fn key(id: KeyId, user: UserId) -> Key {
+    Key {
+        id,
+        user,
+        name: "billing".into(),
+        classification: Classification::SystemicKey,
+        status: Status::Active,
+        verifier: false,
+        allowed_addresses: Vec::new(),
+        expires_at: Some(at(5)),
+    }
 }
 
-fn set_status(organisation: OrganisationId, scope: Scope, status: Status) -> Change {
-    Change::SetStatus { organisation, scope, status }
+fn key_digest(secret: u8) -> KeyDigest {
+    KeyDigest::from_bytes([secret; 32])
+}
+
+fn secret(secret: u8) -> NewSecret {
+    NewSecret { digest: key_digest(secret), hint: format!("..{secret:02}") }
+}
+
+fn create_organisation(id: OrganisationId, code: &str, is_operator: bool) -> Change {
+    Change::CreateOrganisation(Organisation { is_operator, ..organisation(id, code) })
+}
+
+fn create_unit(id: UnitId, organisation: OrganisationId, name: &str) -> Change {
+    Change::CreateUnit { organisation, unit: unit(id, name) }
+}
+
+fn create_user(id: UserId, organisation: OrganisationId, name: &str, units: &[UnitId]) -> Change {
+    Change::CreateUser { organisation, user: user(id, name, units), password: Some(password("first")) }
+}
+
+fn create_key(id: KeyId, organisation: OrganisationId, user: UserId, digest: u8) -> Change {
+    Change::CreateKey { organisation, key: key(id, user), secret: secret(digest) }
+}
+
+fn update_organisation(organisation: Organisation) -> Change {
+    Change::UpdateOrganisation { organisation, expected: None }
+}
+
+fn update_unit(organisation: OrganisationId, unit: Unit) -> Change {
+    Change::UpdateUnit { organisation, unit, expected: None }
+}
+
+fn update_user(organisation: OrganisationId, user: User) -> Change {
+    Change::UpdateUser { organisation, user, expected: None, ends_sessions: false }
+}
+
+fn update_key(organisation: OrganisationId, key: Key) -> Change {
+    Change::UpdateKey { organisation, key, expected: None }
+}
+
+fn zoe() -> User {
+    user(ZOE, "Zoë", &[SALES, LAB])
+}
+
+/// Gives something of ACME's this status and leaves it otherwise as [`company`] made it.
+fn set_status(scope: Scope, status: Status) -> Change {
+    match scope {
+        Scope::Organisation(id) => update_organisation(Organisation { status, ..organisation(id, "ACME") }),
+        Scope::Unit(id) => {
+            update_unit(ACME, Unit { status, ..unit(id, if id == LAB { "Lab" } else { "Sales" }) })
+        }
+        Scope::User(_) => update_user(ACME, User { status, ..zoe() }),
+        Scope::Key(user, id) => update_key(ACME, Key { status, ..key(id, user) }),
+    }
+}
+
+/// Replaces the secret of zoe's key by 41.
+fn rotate(overlap_until: Option<Timestamp>) -> Change {
+    let (organisation, user, id, secret) = (ACME, ZOE, KEY, secret(41));
+    Change::RotateKey { organisation, user, id, secret, overlap_until, expected: None }
+}
+
+fn end_sessions(organisation: OrganisationId, scope: Scope) -> Change {
+    Change::EndSessions { organisation, scope }
 }
 
 fn set_password(organisation: OrganisationId, user: UserId, text: &str) -> Change {
-    Change::SetPassword { organisation, user, hash: hash(text), must_change: false }
+    Change::SetPassword { organisation, user, password: password(text), replaces: None }
 }
 
 /// The session of a token of zoe's in the sales unit, by password or by key.
@@ -140,6 +223,7 @@ fn issue_by(method: Method, token: u8, seen: Seen) -> Entry {
             method,
         },
         seen,
+        known: None,
         audit: audit(Event::PasswordLogin),
     }
 }
@@ -149,7 +233,20 @@ fn issue(token: u8) -> Entry {
 }
 
 fn release(number: u64) -> Entry {
-    Entry::Release { number: SessionNumber(number), digest: digest(0), audit: audit(Event::Release) }
+    let (number, session) = (SessionNumber(number), digest(0).session());
+    Entry::Release { number, session, audit: audit(Event::Release) }
+}
+
+/// The entry of a change; what is new is recorded as such.
+fn changed(change: Change) -> Entry {
+    let is_new = matches!(
+        change,
+        Change::CreateOrganisation(_)
+            | Change::CreateUnit { .. }
+            | Change::CreateUser { .. }
+            | Change::CreateKey { .. }
+    );
+    Entry::change(change, audit(if is_new { Event::Created } else { Event::Updated }))
 }
 
 fn apply(store: &mut SqliteStore, entry: Entry) -> Outcome {
@@ -157,15 +254,11 @@ fn apply(store: &mut SqliteStore, entry: Entry) -> Outcome {
 }
 
 fn change(store: &mut SqliteStore, change: Change) -> Outcome {
-    apply(store, Entry::Change { change, audit: audit(Event::StatusSet) })
+    apply(store, changed(change))
 }
 
 fn change_all(store: &mut SqliteStore, changes: &[Change]) -> Vec<Outcome> {
-    let entries: Vec<_> = changes
-        .iter()
-        .map(|change| Entry::Change { change: change.clone(), audit: audit(Event::Created) })
-        .collect();
-    store.apply(&entries).unwrap()
+    store.apply(&changes.iter().cloned().map(changed).collect::<Vec<_>>()).unwrap()
 }
 
 fn numbered(number: u64) -> Outcome {

@@ -11,20 +11,14 @@ fn numbers_are_taken_by_issues_and_endings_alone() {
     let (_folder, mut store) = company();
     let entries = [
         issue(1),
-        Entry::Change { change: set_password(ACME, ZOE, "second"), audit: audit(Event::PasswordSet) },
+        changed(set_password(ACME, ZOE, "second")),
         issue(2),
         issue_by(Method::Password, 3, Seen { user: SessionNumber(2), ..NOTHING_ENDED }),
         release(1),
         Entry::Record(audit(Event::WebApiKeyLogin)),
         Entry::Tick(at(7)),
-        Entry::Change {
-            change: set_status(ACME, Scope::Unit(LAB), Status::Active),
-            audit: audit(Event::StatusSet),
-        },
-        Entry::Change {
-            change: set_status(ACME, Scope::Unit(LAB), Status::Disabled),
-            audit: audit(Event::StatusSet),
-        },
+        changed(set_status(Scope::Unit(LAB), Status::Active)),
+        changed(set_status(Scope::Unit(LAB), Status::Disabled)),
         Entry::Forget(vec![SessionNumber(3), SessionNumber(77)]),
     ];
     let before = audit_records(&store);
@@ -77,7 +71,10 @@ fn what_is_taken_is_refused_and_leaves_nothing() {
         create_key(key, GLOBEX, GLOBEX_USER, 31),
         create_key(KEY, ACME, ZOE, 32),
     ];
-    assert_eq!(change_all(&mut store, &taken), [Outcome::Taken; 10]);
+    let outcomes = change_all(&mut store, &taken);
+    use Unique::{Id, Name, Secret};
+    let taken = [Name, Id, Id, Name, Id, Name, Id, Id, Secret, Id].map(Outcome::Taken);
+    assert_eq!(outcomes, taken);
     assert_eq!((audit_records(&store), count(&store, "user"), count(&store, "membership")), before);
 }
 
@@ -93,13 +90,17 @@ fn what_hangs_on_nothing_is_refused_and_leaves_nothing() {
         create_user(user, organisation, "new", &[]),
         create_user(user, ACME, "new", &[SALES, unit]),
         create_key(key, ACME, user, 32),
-        set_status(organisation, Scope::Organisation(organisation), Status::Disabled),
-        set_status(ACME, Scope::Unit(unit), Status::Disabled),
-        set_status(ACME, Scope::User(user), Status::Disabled),
-        set_status(ACME, Scope::Key(ZOE, key), Status::Disabled),
+        set_status(Scope::Organisation(organisation), Status::Disabled),
+        set_status(Scope::Unit(unit), Status::Disabled),
+        update_user(ACME, User { status: Status::Disabled, ..super::user(user, "new", &[]) }),
+        set_status(Scope::Key(ZOE, key), Status::Disabled),
+        end_sessions(organisation, Scope::Organisation(organisation)),
+        end_sessions(ACME, Scope::Unit(unit)),
+        end_sessions(ACME, Scope::User(user)),
+        end_sessions(ACME, Scope::Key(ZOE, key)),
         set_password(ACME, user, "new"),
     ];
-    assert_eq!(change_all(&mut store, &refused), [Outcome::Refused; 9]);
+    assert_eq!(change_all(&mut store, &refused), [Outcome::Refused; 13]);
     assert_eq!((audit_records(&store), count(&store, "user"), count(&store, "membership")), before);
     assert_eq!(apply(&mut store, issue(1)), numbered(1), "no number was taken");
 }
@@ -107,18 +108,22 @@ fn what_hangs_on_nothing_is_refused_and_leaves_nothing() {
 #[test]
 fn m1_another_organisations_ids_are_as_good_as_none() {
     let (_folder, mut store) = company();
-    let (user, key) = (UserId::from_bytes(NOBODY), KeyId::from_bytes(NOBODY));
+    let (new, key) = (UserId::from_bytes(NOBODY), KeyId::from_bytes(NOBODY));
     let refused = [
-        create_user(user, ACME, "new", &[SALES, GLOBEX_UNIT]),
+        create_user(new, ACME, "new", &[SALES, GLOBEX_UNIT]),
         create_key(key, GLOBEX, ZOE, 32),
-        set_status(GLOBEX, Scope::Organisation(ACME), Status::Disabled),
-        set_status(GLOBEX, Scope::Unit(SALES), Status::Disabled),
-        set_status(GLOBEX, Scope::User(ZOE), Status::Disabled),
-        set_status(GLOBEX, Scope::Key(ZOE, KEY), Status::Disabled),
-        set_status(ACME, Scope::Key(GLOBEX_USER, KEY), Status::Disabled),
+        update_unit(GLOBEX, Unit { status: Status::Disabled, ..unit(SALES, "Sales") }),
+        update_user(GLOBEX, User { status: Status::Disabled, ..user(ZOE, "Zoë", &[]) }),
+        update_key(GLOBEX, Key { status: Status::Disabled, ..super::key(KEY, ZOE) }),
+        update_key(ACME, Key { status: Status::Disabled, ..super::key(KEY, GLOBEX_USER) }),
+        end_sessions(GLOBEX, Scope::Organisation(ACME)),
+        end_sessions(GLOBEX, Scope::Unit(SALES)),
+        end_sessions(GLOBEX, Scope::User(ZOE)),
+        end_sessions(GLOBEX, Scope::Key(ZOE, KEY)),
+        end_sessions(ACME, Scope::Key(GLOBEX_USER, KEY)),
         set_password(GLOBEX, ZOE, "new"),
     ];
-    assert_eq!(change_all(&mut store, &refused), [Outcome::Refused; 8]);
+    assert_eq!(change_all(&mut store, &refused), [Outcome::Refused; 12]);
     let rehash = Entry::Rehash { organisation: GLOBEX, user: ZOE, from: hash("first"), to: hash("new") };
     assert_eq!(apply(&mut store, rehash), Outcome::Refused);
     assert_eq!(apply(&mut store, issue_by(Method::WebApiKey(KEY), 1, KEY_NOT_ENDED)), numbered(1));
@@ -127,7 +132,6 @@ fn m1_another_organisations_ids_are_as_good_as_none() {
 #[test]
 fn entries_that_fail_do_not_fail_their_batch() {
     let (_folder, mut store) = company();
-    let changed = |change| Entry::Change { change, audit: audit(Event::Created) };
     let new = UserId::from_bytes(NOBODY);
     let batch = [
         issue(1),
@@ -137,7 +141,7 @@ fn entries_that_fail_do_not_fail_their_batch() {
         issue(2),
     ];
     let committed = Outcome::Committed(None);
-    let outcomes = [numbered(1), Outcome::Taken, Outcome::Refused, committed, numbered(2)];
+    let outcomes = [numbered(1), Outcome::Taken(Unique::Id), Outcome::Refused, committed, numbered(2)];
     assert_eq!(store.apply(&batch).unwrap(), outcomes);
     assert_eq!(live_tokens(&store, at(0)), [1, 2]);
 }

@@ -11,13 +11,20 @@ use super::*;
 
 /// Every way to end zoe's session by key, with the change that does it.
 fn endings() -> Vec<Change> {
-    let disable = |scope| set_status(ACME, scope, Status::Disabled);
+    let disable = |scope| set_status(scope, Status::Disabled);
+    let end = |scope| end_sessions(ACME, scope);
     vec![
         disable(Scope::Organisation(ACME)),
         disable(Scope::Unit(SALES)),
         disable(Scope::User(ZOE)),
         disable(Scope::Key(ZOE, KEY)),
         set_password(ACME, ZOE, "second"),
+        Change::UpdateUser { organisation: ACME, user: zoe(), expected: None, ends_sessions: true },
+        rotate(None),
+        end(Scope::Organisation(ACME)),
+        end(Scope::Unit(SALES)),
+        end(Scope::User(ZOE)),
+        end(Scope::Key(ZOE, KEY)),
     ]
 }
 
@@ -34,9 +41,7 @@ fn m3_every_mark_ends_sessions_across_a_restart() {
         assert_eq!(live_tokens(&store, at(0)), [], "{ending:?}");
         assert_eq!(count(&store, "session"), 0, "they do not take up space for ever");
 
-        if let Change::SetStatus { scope, .. } = ending {
-            change(&mut store, set_status(ACME, scope, Status::Active));
-        }
+        change(&mut store, set_status(ending.ends().unwrap(), Status::Active));
         let mark = SessionNumber(3);
         let seen = match ending.ends() {
             Some(Scope::Organisation(_)) => Seen { organisation: mark, ..KEY_NOT_ENDED },
@@ -169,7 +174,7 @@ async fn d1_the_journal_over_a_file_keeps_what_it_answered() {
     }
     for token in 1..=50 {
         let number = table.peek(&digest(token), at(0)).unwrap().number;
-        let entry = Entry::Release { number, digest: digest(token), audit: audit(Event::Release) };
+        let entry = Entry::Release { number, session: digest(token).session(), audit: audit(Event::Release) };
         assert_eq!(journal.submit(entry).await.unwrap(), Outcome::Committed(None));
     }
     assert_eq!(counter.entries.load(Ordering::Relaxed), 150);

@@ -58,8 +58,7 @@ fn d2_a_commit_that_fails_at_its_very_end_leaves_the_state_as_committed() {
     // Lets a unit of no organisation pass until the commit, which then fails.
     store.writer.connection.execute_batch("PRAGMA defer_foreign_keys = ON").unwrap();
     let orphan = create_unit(UnitId::from_bytes(NOBODY), OrganisationId::from_bytes(NOBODY), "orphan");
-    let orphan = Entry::Change { change: orphan, audit: audit(Event::Created) };
-    let error = store.apply(&[issue(1), Entry::Tick(at(99)), orphan]).unwrap_err();
+    let error = store.apply(&[issue(1), Entry::Tick(at(99)), changed(orphan)]).unwrap_err();
     assert!(matches!(error, LedgerError::Broken(_)), "{error}");
     assert_eq!((store.latest(), apply(&mut store, issue(2))), (Some(at(0)), numbered(1)));
     assert_eq!(live_tokens(&reopen(store, &folder), at(0)), [2]);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use doorward_domain::{
-    directory::{Directory, NameLookup},
+    directory::{Directory, NameLookup, OrganisationRecord},
     journal::{Ledger, StoreError},
     observer::NoObserver,
 };
@@ -23,7 +23,7 @@ fn start(store: SqliteStore) -> (SqliteLedger, SqliteDirectory) {
 #[tokio::test]
 async fn finds_a_user_by_any_spelling_of_the_names() {
     let (_folder, mut store) = company();
-    change(&mut store, set_status(ACME, Scope::Unit(LAB), Status::Disabled));
+    change(&mut store, set_status(Scope::Unit(LAB), Status::Disabled));
     let (_ledger, directory) = start(store);
     let found = directory.find_by_name(canonical("acme"), canonical("ZOE\u{308}")).await.unwrap();
     let NameLookup::Found(account) = found else { panic!("{found:?}") };
@@ -46,18 +46,18 @@ async fn says_what_is_unknown() {
     let found = directory.find_by_name(canonical("initech"), canonical("zoë")).await.unwrap();
     assert!(matches!(found, NameLookup::UnknownOrganisation));
     let found = directory.find_by_name(canonical("acme"), canonical("zoe")).await.unwrap();
-    assert!(matches!(found, NameLookup::UnknownUser(ACME)));
-    assert!(directory.find_by_key(KeyDigest::from_bytes([7; 32])).await.unwrap().is_none());
+    assert!(matches!(found, NameLookup::UnknownUser(OrganisationRecord { id: ACME, .. })));
+    assert!(directory.find_by_key(key_digest(7)).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn finds_a_key_with_its_user() {
     let (_folder, mut store) = company();
     change(&mut store, set_password(ACME, ZOE, "second"));
-    change(&mut store, set_status(ACME, Scope::Key(ZOE, KEY), Status::Disabled));
-    change(&mut store, set_status(ACME, Scope::Organisation(ACME), Status::Disabled));
+    change(&mut store, set_status(Scope::Key(ZOE, KEY), Status::Disabled));
+    change(&mut store, set_status(Scope::Organisation(ACME), Status::Disabled));
     let (_ledger, directory) = start(store);
-    let (key, account) = directory.find_by_key(KeyDigest::from_bytes([31; 32])).await.unwrap().unwrap();
+    let (key, account) = directory.find_by_key(key_digest(31)).await.unwrap().unwrap();
     assert_eq!((key.id, key.status, key.expires_at), (KEY, Status::Disabled, Some(at(5))));
     assert_eq!((account.user.id, account.user.password_hash), (ZOE, Some(hash("second"))));
     assert_eq!((account.organisation.id, account.organisation.status), (ACME, Status::Disabled));
@@ -74,10 +74,7 @@ async fn an_account_is_read_in_one_snapshot() {
         for round in 0..200 {
             let status = if round % 2 == 0 { Status::Disabled } else { Status::Active };
             let scopes = [Scope::Organisation(ACME), Scope::User(ZOE), Scope::Unit(SALES)];
-            let batch = scopes.map(|scope| Entry::Change {
-                change: set_status(ACME, scope, status),
-                audit: audit(Event::StatusSet),
-            });
+            let batch = scopes.map(|scope| changed(set_status(scope, status)));
             ledger.commit(&batch).unwrap();
         }
     });
@@ -136,6 +133,9 @@ async fn s2_audit_records_come_back_as_they_were_whatever_a_caller_sent() {
             unit: Some(SALES),
             user: Some(ZOE),
             key: Some(KEY),
+            actor: Some(GLOBEX_USER),
+            session: Some(digest(7).session()),
+            members: vec!["units", "default_unit"],
             claimed: Some((*text).into()),
         })
         .collect();
@@ -157,6 +157,9 @@ async fn s2_audit_records_come_back_as_they_were_whatever_a_caller_sent() {
             user: Some(ZOE),
             key: Some(KEY),
             claimed: record.claimed.clone(),
+            actor: Some(GLOBEX_USER),
+            session: Some(digest(7).session()),
+            members: Some("units,default_unit".into()),
         })
         .collect();
     assert_eq!(rows, expected);
@@ -171,7 +174,7 @@ async fn s2_every_change_and_every_login_has_its_record() {
     let (_ledger, directory) = start(store);
     let rows = directory.list_audit(100).await.unwrap();
     let mut expected = vec!["created"; 8];
-    expected.extend(["password_login", "release", "web_api_key_login", "status_set"]);
+    expected.extend(["password_login", "release", "web_api_key_login", "updated"]);
     assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), expected);
     assert_eq!(rows.last().unwrap().address, None);
 }
