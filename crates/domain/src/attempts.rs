@@ -106,6 +106,11 @@ impl Count {
             self.window_ends = now.plus(rules.window);
         }
         self.failures += 1;
+        self.lock_if_due(now);
+    }
+
+    fn lock_if_due(&mut self, now: Timestamp) {
+        let rules = self.rules;
         if self.failures >= rules.failures {
             let lock = rules.lock.saturating_mul(1 << self.locks.min(20)).min(rules.longest_lock);
             self.locked_until = now.plus(lock);
@@ -158,6 +163,9 @@ impl Attempts {
         let count = counts.entry(gate).or_insert_with(|| Count::new(now, rules));
         count.rules = rules;
         count.age(now);
+        // The rules may have become stricter than those under which the failures were counted. An attempt must not
+        // wait then: there may be none under way that could wake it.
+        count.lock_if_due(now);
         if now < count.locked_until {
             return Err(Barred::Locked(count.locked_until));
         }

@@ -386,3 +386,34 @@ fn counts_that_say_nothing_are_forgotten() {
     fixture.attempts.forget_old(now());
     assert_eq!(fixture.counts_held(), 0);
 }
+
+#[test]
+fn l1_each_account_has_the_rules_of_its_organisation() {
+    let fixture = Fixture::new();
+    let lenient = LockoutRules { failures: 5, lock: Duration::from_secs(7), ..RULES };
+    for (user, rules) in [(ZOE, RULES), (YANNIS, lenient)] {
+        for _ in 0..rules.failures {
+            fixture.begin_by(of(user), rules).unwrap().failed(fixture.clock.now());
+        }
+        let barred = fixture.begin_by(of(user), rules).map(drop);
+        assert_eq!(barred, Err(Barred::Locked(fixture.clock.now().plus(rules.lock))));
+    }
+}
+
+/// Stricter rules count what was counted before; and as nothing is under way that could wake an attempt, it does not
+/// wait.
+#[test]
+fn l1_rules_that_become_stricter_lock_at_the_next_attempt() {
+    let fixture = Fixture::new();
+    let lenient = LockoutRules { failures: 10, ..RULES };
+    // The gates of nobody are shared by organisations with other rules.
+    for gate in [of(ZOE), Gate::Nobody(1)] {
+        for _ in 0..RULES.failures + 2 {
+            fixture.begin_by(gate, lenient).unwrap().failed(fixture.clock.now());
+        }
+        let barred = fixture.begin_by(gate, RULES).map(drop);
+        assert_eq!(barred, Err(Barred::Locked(fixture.clock.now().plus(RULES.lock))));
+        fixture.hands.advance(RULES.lock);
+        assert!(fixture.begin_by(gate, RULES).is_ok(), "it is a lock like any other");
+    }
+}
