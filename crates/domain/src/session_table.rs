@@ -387,11 +387,13 @@ impl SessionTable {
     pub fn insert(&self, number: SessionNumber, session: &Session, identity: &Identity) {
         let tag = tag(&session.digest);
         let subject = lock(&self.subjects).intern(identity);
-        lock(&subject.issued).push(Issued::new(number.0, tag));
+        // Until its slot is there too, or it would be tidied away with those that are gone.
+        let mut issued = lock(&subject.issued);
+        issued.push(Issued::new(number.0, tag));
         let slot = Slot {
             tag,
             number: number.0,
-            subject,
+            subject: subject.clone(),
             ends_at: session.ends_at.as_millis(),
             last_used: AtomicI64::new(session.last_used_at.as_millis()),
             stored: AtomicU32::new(low_bits(session.last_used_at)),
@@ -596,6 +598,8 @@ impl SessionTable {
                 .filter_map(|(user, subject)| Some((user, subject.clone(), subject.renamed(scope, name)?)))
                 .collect();
             for (user, old, new) in &replaced {
+                // A list meets the one or the other.
+                lock(&new.issued).clone_from(&lock(&old.issued));
                 for subject in by_user.get_mut(user).into_iter().flatten() {
                     if Arc::ptr_eq(subject, old) {
                         *subject = new.clone();
@@ -604,17 +608,16 @@ impl SessionTable {
             }
             replaced
         };
-        for (_, old, new) in renamed {
-            let issued = std::mem::take(&mut *lock(&old.issued));
+        for (_, _, new) in renamed {
+            let issued = lock(&new.issued).clone();
             for issued in &issued {
                 let tag = issued.tag();
                 let mut slots = write(&self.shard(tag).0);
-                if let Some(slot) = slots.find_mut(hash(tag), |slot| slot.tag == tag) {
-                    slot.subject = new.clone();
+                match slots.find_mut(hash(tag), |slot| slot.tag == tag) {
+                    Some(slot) => slot.subject = new.clone(),
+                    None => drop(new.gone.fetch_add(1, Ordering::Relaxed)),
                 }
             }
-            new.gone.fetch_add(old.gone.load(Ordering::Relaxed), Ordering::Relaxed);
-            *lock(&new.issued) = issued;
         }
     }
 

@@ -20,7 +20,7 @@ use doorward_domain::{
     id::{OrganisationId, UnitId, UserId},
     journal::{Entry, Journal, JournalThread, Ledger, LedgerError, Outcome, Seen},
     session::{Identity, Method, Scope, Session, SessionNumber},
-    session_table::{SHARDS, SessionTable},
+    session_table::{SHARDS, SessionFilter, SessionTable},
 };
 use shuttle::{
     Config, Runner,
@@ -404,6 +404,48 @@ fn m3_an_ending_reaches_a_session_that_was_issued_while_subjects_were_forgotten(
             });
         });
         system.thread.stop();
+    });
+}
+
+/// What is tidied away while a session is being issued is not that session: it is listed, it is renamed with its user,
+/// and so it is ended with its user.
+#[test]
+fn m3_an_ending_after_a_rename_reaches_a_session_that_was_issued_while_lists_were_tidied() {
+    explore(|| {
+        let table = SessionTable::default();
+        for token in [1, 2] {
+            table.insert(SessionNumber(u64::from(token)), &session(token), &zoe());
+        }
+        table.remove(digest(1).session());
+        thread::scope(|scope| {
+            scope.spawn(|| table.forget_unused_subjects());
+            scope.spawn(|| table.insert(SessionNumber(3), &session(3), &zoe()));
+        });
+        let listed = table.list(ORGANISATION, &SessionFilter::default(), None, 10, after(1));
+        assert_eq!(listed.iter().map(|live| live.number.0).collect::<Vec<_>>(), [2, 3]);
+        table.rename(ORGANISATION, Scope::User(ZOE), "zoe2");
+        table.end(Scope::User(ZOE), SessionNumber(4));
+        assert_eq!([2, 3].map(|token| is_live(&table, token)), [false, false]);
+    });
+}
+
+/// A list finds every session while its user is renamed.
+#[test]
+fn a_list_during_a_rename_misses_nothing() {
+    explore(|| {
+        let table = SessionTable::default();
+        for token in [1, 2] {
+            table.insert(SessionNumber(u64::from(token)), &session(token), &zoe());
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| table.rename(ORGANISATION, Scope::User(ZOE), "zoe2"));
+            scope.spawn(|| {
+                let listed = table.list(ORGANISATION, &SessionFilter::default(), None, 10, after(1));
+                assert_eq!(listed.iter().map(|live| live.number.0).collect::<Vec<_>>(), [1, 2]);
+            });
+        });
+        let live = table.peek(&digest(1), after(1)).expect("it is live");
+        assert_eq!(live.subject.identity().username, "zoe2");
     });
 }
 
