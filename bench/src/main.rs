@@ -1,18 +1,21 @@
-//! The server of the benchmark: `bench/run` starts it, loads it and stops it.
+//! What is measured: `serve` is the server that `bench/run` starts, loads and stops; `administration` and `timing`
+//! measure by themselves and print a table.
 //!
-//! One process listens on three ports of the loopback: the product with its table full of sessions, the bare framework
-//! with an answer of the same size (the baseline), and the admin listener. Whatever is not ours is the same for the
-//! first two: runtime, listener, bounds.
+//! `serve` is one process that listens on three ports of the loopback: the product with its table full of sessions, the
+//! bare framework with an answer of the same size (the baseline), and a way to have uses written. Whatever is not ours
+//! is the same for the first two: runtime, listener, bounds.
 
+mod administration;
 mod baseline;
 mod population;
 mod product;
 mod system;
+mod timing;
 
 use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::routing::post;
+use axum::{Router, routing::post};
 use axum_server::Handle;
 use clap::Parser;
 use doorward_domain::{clock::Clock, random::Randomness};
@@ -32,8 +35,17 @@ use tracing_subscriber::{
 
 use crate::system::{SystemRandomness, SystemTime};
 
-/// Serves the product and the baseline until it is killed.
 #[derive(Parser)]
+enum Command {
+    /// Serve the product and the baseline until killed
+    Serve(Args),
+    /// Measure lists, look-ups and endings with many users
+    Administration(administration::Args),
+    /// Compare the time of logins that fail for different reasons
+    Timing(timing::Args),
+}
+
+#[derive(clap::Args)]
 struct Args {
     /// How many live sessions the product has.
     #[arg(long, default_value_t = 1_000_000)]
@@ -50,37 +62,45 @@ struct Args {
 const BOUNDS: Bounds = Bounds { header_timeout: Duration::from_secs(30) };
 
 fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+    let command = Command::parse();
     // As `serve` does: what it would not log costs what it costs there.
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("doorward", LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
     tracing_subscriber::registry().with(lines).init();
 
+    match command {
+        Command::Serve(args) => run(&args),
+        Command::Administration(args) => administration::run(&args),
+        Command::Timing(args) => timing::run(&args),
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
     let clock = Clock::new(SystemTime);
     let mut store = SqliteStore::create(&args.folder, Kind::Real, &[])?;
     population::fill(&mut store, args.sessions, &clock)?;
     drop(store);
-    tokio::runtime::Runtime::new()?.block_on(serve(&args, clock))
+    tokio::runtime::Runtime::new()?.block_on(serve(args, clock))
 }
 
 async fn serve(args: &Args, clock: Clock) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let (doorkeeper, _journal_thread) = product::wire(&args.folder, clock, &metrics)?;
-    let doorkeeper = Arc::new(doorkeeper);
+    let product = product::wire(&args.folder, clock, &metrics)?;
+    let (doorkeeper, administration) = (product.doorkeeper.clone(), product.administration.clone());
     if !args.keep_uses {
         product::write_uses(doorkeeper.clone());
     }
     let readiness = Readiness::default();
     readiness.set(true);
     let (limits, proxies) = (Limits::default(), Arc::default());
-    let state = State { doorkeeper: doorkeeper.clone(), metrics, limits, proxies, readiness };
+    let state = State { doorkeeper: doorkeeper.clone(), administration, metrics, limits, proxies, readiness };
 
     // What the product's requests have left to do must not be done at the cost of the baseline's.
     let settle = async move || match doorkeeper.flush_uses(true).await {
         Ok(uses) => Ok(uses.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let admin = router::admin(state.clone()).route("/settle", post(settle));
+    let admin = Router::new().route("/settle", post(settle));
     let seed = u32::from_ne_bytes((&SystemRandomness as &dyn Randomness).bytes()?);
     let (api, baseline) = (router::api_service(state, seed), baseline::router());
 

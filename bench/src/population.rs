@@ -48,7 +48,7 @@ struct User {
 pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> anyhow::Result<()> {
     let (began, now) = (Instant::now(), clock.now());
     let sessions = sessions as usize;
-    let mut batches = Batches { store, entries: Vec::with_capacity(BATCH) };
+    let mut batches = Batches::new(store);
 
     let mut organisations = Vec::with_capacity(ORGANISATIONS);
     for i in 0..ORGANISATIONS {
@@ -190,28 +190,32 @@ fn issue(
     })
 }
 
-fn name(name: &str) -> anyhow::Result<Name> {
+pub(crate) fn name(name: &str) -> anyhow::Result<Name> {
     Name::new(name).with_context(|| format!("the name {name:?} cannot be one"))
 }
 
 /// Entries on their way into the database.
-struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     store: &'a mut SqliteStore,
     entries: Vec<Entry>,
 }
 
 impl Batches<'_> {
-    fn change(&mut self, change: Change, now: Timestamp) -> anyhow::Result<()> {
+    pub(crate) fn new(store: &mut SqliteStore) -> Batches<'_> {
+        Batches { store, entries: Vec::with_capacity(BATCH) }
+    }
+
+    pub(crate) fn change(&mut self, change: Change, now: Timestamp) -> anyhow::Result<()> {
         let audit = AuditRecord::new(now, Event::Created, Reason::Ok, &Origin::default());
         self.push(Entry::change(change, audit))
     }
 
-    fn push(&mut self, entry: Entry) -> anyhow::Result<()> {
+    pub(crate) fn push(&mut self, entry: Entry) -> anyhow::Result<()> {
         self.entries.push(entry);
         if self.entries.len() < BATCH { Ok(()) } else { self.commit() }
     }
 
-    fn commit(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn commit(&mut self) -> anyhow::Result<()> {
         let outcomes = self.store.apply(&self.entries)?;
         if let Some(outcome) = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Committed(_))) {
             bail!("the database did not take an entry: {outcome:?}");

@@ -1,9 +1,10 @@
 //! The product, put together as `crates/cli/src/serve.rs` does it, with the defaults of the configuration.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use doorward_domain::{
+    administration::Administration,
     attempts::Attempts,
     clock::Clock,
     doorkeeper::{Doorkeeper, Parts},
@@ -23,18 +24,23 @@ const READERS: usize = 2;
 /// Logins that may wait for a hash.
 const HASH_QUEUE: usize = 64;
 
+/// What decides, put together.
+pub(crate) struct Product {
+    pub(crate) doorkeeper: Arc<Doorkeeper>,
+    pub(crate) administration: Arc<Administration>,
+    /// Kept for as long as the product is.
+    pub(crate) _journal: JournalThread,
+}
+
 /// Fills the session table from the database and puts the doorkeeper together.
-pub(crate) fn wire(
-    folder: &Path,
-    clock: Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<(Doorkeeper, JournalThread)> {
+pub(crate) fn wire(folder: &Path, clock: Clock, metrics: &Arc<Metrics>) -> anyhow::Result<Product> {
     let began = Instant::now();
     let store = SqliteStore::open(folder)?;
     let table = Arc::new(SessionTable::default());
     let sessions = store.load(&table, clock.now(), &mut |_, _| {})?;
     eprintln!("opened the database and read {sessions} sessions in {:.1?}", began.elapsed());
     let (ledger, directory) = store.start(metrics.clone(), READERS)?;
+    let directory = Arc::new(directory);
     let (journal, journal_thread) = Journal::start(ledger, table.clone(), |problem| {
         eprintln!("the journal has stopped: {problem}");
         std::process::exit(1);
@@ -53,13 +59,15 @@ pub(crate) fn wire(
         random: Box::new(SystemRandomness),
         table,
         journal,
-        directory: Arc::new(directory),
+        directory: directory.clone(),
         passwords,
         attempts: Attempts::new(HASH_QUEUE),
         rules: Rules::default(),
         observer: metrics.clone(),
     })?;
-    Ok((doorkeeper, journal_thread))
+    let doorkeeper = Arc::new(doorkeeper);
+    let administration = Administration::new(doorkeeper.clone(), directory, BTreeSet::new());
+    Ok(Product { doorkeeper, administration: Arc::new(administration), _journal: journal_thread })
 }
 
 /// Writes uses beside the requests, as `serve`'s housekeeping does.
