@@ -93,17 +93,17 @@ fn list_by_name(
     filter: &UserFilter,
     page: &PageRequest,
 ) -> Result<Vec<UserDetails>> {
-    // One text for each index that can serve it: SQLite chooses once, before it knows what is asked for.
+    // One text for each index that serves it: by itself SQLite takes the unique one, and then looks at every user.
     let sql = match (&filter.email, filter.status) {
         (Some(_), _) => select!(
-            "FROM user WHERE organisation = ?1 AND email_canonical = ?7
-               AND +canonical >= ?2 AND (canonical <> ?2 OR NOT ?3) AND canonical < ?4
+            "FROM user INDEXED BY user_email WHERE organisation = ?1 AND email_canonical = ?7
+               AND canonical >= ?2 AND (canonical <> ?2 OR NOT ?3) AND canonical < ?4
                AND (?5 IS NULL OR canonical = ?5) AND (?6 IS NULL OR status = ?6)
                AND (?8 IS NULL OR EXISTS (SELECT 1 FROM membership WHERE user = user.id AND unit = ?8))
              ORDER BY canonical LIMIT ?9"
         ),
         (None, Some(_)) => select!(
-            "FROM user WHERE organisation = ?1 AND status = ?6
+            "FROM user INDEXED BY user_status WHERE organisation = ?1 AND status = ?6
                AND canonical >= ?2 AND (canonical <> ?2 OR NOT ?3) AND canonical < ?4
                AND (?5 IS NULL OR canonical = ?5) AND ?7 IS NULL
                AND (?8 IS NULL OR EXISTS (SELECT 1 FROM membership WHERE user = user.id AND unit = ?8))
