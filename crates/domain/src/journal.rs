@@ -31,8 +31,8 @@ const RESERVED: u64 = QUEUE as u64 / 4;
 /// How many entries share one commit at most.
 const BATCH: usize = 2_048;
 
-/// What a login saw of the marks that end sessions. If any has moved when the session is committed, the account was
-/// changed meanwhile and the session is refused.
+/// What a login saw of the marks that end sessions. If any has moved when the session is committed, or a name that the
+/// session would show, the account was changed meanwhile and the session is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The organisation's mark.

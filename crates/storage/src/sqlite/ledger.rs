@@ -167,13 +167,14 @@ impl JournalState {
     }
 }
 
-/// Says whether all marks are as a login saw them. A row that is not there, or is another organisation's, has no mark.
+/// Says whether all marks and names are as a login saw them. A row that is not there, or is another organisation's, has
+/// neither. A session under an old name would keep it, for a rename reaches the sessions before it alone.
 fn are_as_seen(connection: &Connection, identity: &Identity, seen: &Seen) -> Result<bool> {
     // The pluses keep SQLite to the primary keys: the indexes that begin with the organisation are a detour.
     let sql = "
-        SELECT EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND ended = ?2)
-           AND EXISTS (SELECT 1 FROM unit WHERE id = ?3 AND +organisation = ?1 AND ended = ?4)
-           AND EXISTS (SELECT 1 FROM user WHERE id = ?5 AND +organisation = ?1 AND ended = ?6)
+        SELECT EXISTS (SELECT 1 FROM organisation WHERE id = ?1 AND ended = ?2 AND code = ?9)
+           AND EXISTS (SELECT 1 FROM unit WHERE id = ?3 AND +organisation = ?1 AND ended = ?4 AND name = ?10)
+           AND EXISTS (SELECT 1 FROM user WHERE id = ?5 AND +organisation = ?1 AND ended = ?6 AND username = ?11)
            AND (?7 IS NULL AND ?8 IS NULL
                 OR EXISTS (SELECT 1 FROM web_api_key
                            WHERE id = ?7 AND user = ?5 AND organisation = ?1 AND ended = ?8))";
@@ -186,6 +187,9 @@ fn are_as_seen(connection: &Connection, identity: &Identity, seen: &Seen) -> Res
         seen.user.0,
         identity.method.key().map(KeyId::to_bytes),
         seen.key.map(|mark| mark.0),
+        identity.organisation_code,
+        identity.unit_name,
+        identity.username,
     ];
     connection.prepare_cached(sql)?.query_row(marks, |row| row.get(0))
 }

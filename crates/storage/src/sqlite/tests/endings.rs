@@ -68,6 +68,30 @@ fn a_login_that_saw_any_stale_mark_is_refused() {
     }
 }
 
+/// Or else its session would have the old name for as long as it lives, and stand twice in lists.
+#[test]
+fn a_login_that_saw_any_old_name_is_refused() {
+    let renames = [
+        update_organisation(organisation(ACME, "Acme Two")),
+        update_unit(ACME, unit(SALES, "Sales Two")),
+        update_user(ACME, user(ZOE, "Zoë Two", &[SALES, LAB])),
+    ];
+    for rename in renames {
+        let (_folder, mut store) = company();
+        assert_eq!(change(&mut store, rename.clone()), Outcome::Committed(None));
+        assert_eq!(apply(&mut store, issue(1)), Outcome::Refused, "{rename:?}");
+        let mut seen = issue(1);
+        if let (Entry::Issue { identity, .. }, Some((_, scope, name))) = (&mut seen, rename.renames()) {
+            match scope {
+                Scope::Organisation(_) => identity.organisation_code = name.into(),
+                Scope::Unit(_) => identity.unit_name = name.into(),
+                Scope::User(_) | Scope::Key(..) => identity.username = name.into(),
+            }
+        }
+        assert_eq!(apply(&mut store, seen), numbered(1));
+    }
+}
+
 #[test]
 fn a_login_on_rows_that_are_not_there_is_refused() {
     let (_folder, mut store) = company();
