@@ -21,7 +21,7 @@ use doorward_domain::{
     rules::Overrides,
     session::SessionNumber,
 };
-use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params, types::Value};
 
 use super::{SqliteDirectory, words};
 
@@ -144,9 +144,17 @@ fn first<'a>(page: &'a PageRequest, prefix: Option<&'a String>) -> (&'a str, boo
     }
 }
 
-/// The text behind all those that begin with `prefix`; without one, behind all there are.
-fn end_of_prefix(prefix: Option<&String>) -> String {
-    format!("{}\u{10ffff}", prefix.map_or("", String::as_str))
+/// What stands behind all texts that begin with `prefix`, and before the next. SQLite puts no bytes at all behind every
+/// text, and texts in the order of their code points.
+fn end_of_prefix(prefix: Option<&String>) -> Value {
+    let mut text = prefix.cloned().unwrap_or_default();
+    while let Some(last) = text.pop() {
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            text.push(next);
+            return Value::Text(text);
+        }
+    }
+    Value::Blob(Vec::new())
 }
 
 fn status_word(status: Option<Status>) -> Option<&'static str> {

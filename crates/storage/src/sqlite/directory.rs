@@ -55,14 +55,20 @@ impl SqliteDirectory {
         &self,
         read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
+        self.ask_connection(|connection| read(&connection.transaction()?))
+    }
+
+    pub(super) fn ask_connection<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             let database = self.database.clone();
             let question = Box::new(move |connection: &mut Connection| {
                 // A caller that hung up costs no reading.
                 if !answer.is_closed() {
-                    let read = connection.transaction().and_then(|transaction| read(&transaction));
-                    let _ = answer.send(read.map_err(|error| unavailable(&database, &error)));
+                    let _ = answer.send(read(connection).map_err(|error| unavailable(&database, &error)));
                 }
             });
             let queue = self.queue.as_ref().ok_or_else(stopped)?;

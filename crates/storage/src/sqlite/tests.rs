@@ -1,8 +1,11 @@
 //! The store against real files. Here: a company to work with, and what the tests have in common.
 
+mod administering;
 mod committing;
 mod endings;
 mod faults;
+mod listing;
+mod migrating;
 mod opening;
 mod reading;
 

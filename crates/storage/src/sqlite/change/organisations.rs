@@ -71,6 +71,7 @@ pub(super) fn delete(
             "DELETE FROM key_secret WHERE key IN (SELECT id FROM web_api_key WHERE organisation = ?1)",
             "DELETE FROM web_api_key WHERE organisation = ?1",
             "DELETE FROM known_address WHERE user IN (SELECT id FROM user WHERE organisation = ?1)",
+            "DELETE FROM once WHERE caller IN (SELECT id FROM user WHERE organisation = ?1)",
             "DELETE FROM membership WHERE unit IN (SELECT id FROM unit WHERE organisation = ?1)",
             "DELETE FROM user WHERE organisation = ?1",
             "DELETE FROM unit WHERE organisation = ?1",
