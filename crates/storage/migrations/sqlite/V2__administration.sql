@@ -20,8 +20,8 @@ UPDATE user SET password_set_at = updated_at WHERE password_hash IS NOT NULL;
 
 -- Serves the list of an organisation's users of one status, by username.
 CREATE INDEX user_status ON user (organisation, status, canonical);
--- Serves the search for a user by e-mail address.
-CREATE INDEX user_email ON user (organisation, email_canonical) WHERE email_canonical IS NOT NULL;
+-- Serves the search for users by e-mail address, by username.
+CREATE INDEX user_email ON user (organisation, email_canonical, canonical) WHERE email_canonical IS NOT NULL;
 
 -- Serves the list of a unit's users, and tells whose default a unit is.
 CREATE INDEX membership_unit ON membership (unit, user);
