@@ -252,6 +252,16 @@ mod tests {
     }
 
     #[test]
+    fn s1_a_hint_shows_the_last_four_characters_and_at_most_a_quarter() {
+        let hint = |text: &str| PlainKey::parse(text).unwrap().hint();
+        assert_eq!(hint("4AD9C84FA60F9FE407140E20F707726A"), "726A");
+        assert_eq!(hint("0123456789abcdef"), "cdef");
+        assert_eq!(hint("0123456789abcde"), "cde");
+        assert_eq!((hint("abcd").as_str(), hint("abc").as_str()), ("d", ""));
+        assert_eq!(hint("äöüßÄÖÜẞäöüßÄÖÜẞ"), "ÄÖÜẞ", "whole characters");
+    }
+
+    #[test]
     fn c2_composition_does_not_matter_and_byte_73_does() {
         assert_eq!(
             Password::parse("Zoe\u{308}").unwrap().expose(),

@@ -76,18 +76,22 @@ impl Argon2Cost {
     }
 
     /// Does the work by which this cost exceeds that of a hash made earlier, so that a wrong password takes as long
-    /// where the hash is old as where there is none (`security.md` C5). The work is memory times passes.
+    /// where the hash is old as where there is none (`security.md` C5).
     fn make_up_for(self, hash: &phc::PasswordHash, password: &Password, salt: [u8; 16]) {
+        if let Some(rest) = self.beyond(hash) {
+            let _ = std::hint::black_box(rest.hash_with_salt(password, salt));
+        }
+    }
+
+    /// The cost that a hash made earlier lacks; `None` if there is no such. The work is memory times passes.
+    fn beyond(self, hash: &phc::PasswordHash) -> Option<Self> {
         let work = |memory: u32, iterations: u32| u64::from(memory) * u64::from(iterations);
         let done = Params::try_from(hash).map_or(0, |made| work(made.m_cost(), made.t_cost()));
         let missing =
             work(self.memory_kib, self.iterations).saturating_sub(done) / u64::from(self.iterations);
         let memory_kib = u32::try_from(missing).unwrap_or(self.memory_kib);
         // Less is no work worth the name, and not possible either.
-        if memory_kib >= Params::MIN_M_COST * self.parallelism {
-            let rest = Self { memory_kib, ..self };
-            let _ = std::hint::black_box(rest.hash_with_salt(password, salt));
-        }
+        (memory_kib >= Params::MIN_M_COST * self.parallelism).then_some(Self { memory_kib, ..self })
     }
 
     /// Whether `hash` is weaker than hashes made today: an older algorithm, less memory or fewer passes. A stronger

@@ -417,3 +417,59 @@ fn l1_rules_that_become_stricter_lock_at_the_next_attempt() {
         assert!(fixture.begin_by(gate, RULES).is_ok(), "it is a lock like any other");
     }
 }
+
+fn from(user: UserId, network: &str) -> Gate {
+    Gate::User(user, Some(network.parse().unwrap()))
+}
+
+/// Fails until a gate is locked, and returns until when.
+fn lock_gate(fixture: &Fixture, gate: Gate) -> Timestamp {
+    for _ in 0..RULES.failures {
+        fixture.begin_by(gate, RULES).unwrap().failed(fixture.clock.now());
+    }
+    let Err(Barred::Locked(until)) = fixture.begin_by(gate, RULES).map(drop) else { panic!("not locked") };
+    until
+}
+
+#[test]
+fn l4_guesses_from_elsewhere_do_not_lock_a_known_client() {
+    let fixture = Fixture::new();
+    lock_gate(&fixture, of(ZOE));
+    let (office, home) = (from(ZOE, "10.0.0.1"), from(ZOE, "2001:db8::/64"));
+    assert!([office, home].into_iter().all(|gate| fixture.begin_by(gate, RULES).is_ok()));
+    // Nor is a known place a way round the limit.
+    lock_gate(&fixture, office);
+    assert!(fixture.begin_by(home, RULES).is_ok());
+    assert!(fixture.begin_by(from(YANNIS, "10.0.0.1"), RULES).is_ok());
+}
+
+#[test]
+fn l1_an_administrator_sees_the_longest_lock_of_an_account_and_lifts_all() {
+    let fixture = Fixture::new();
+    let now = || fixture.clock.now();
+    // In the order of the gates: before, of and behind the account.
+    let before = UserId::from_bytes([0; 16]);
+    let others = [of(before), from(before, "::1"), of(YANNIS), from(YANNIS, "10.0.0.1"), Gate::Nobody(0)];
+    let others_until: Vec<_> = others.iter().map(|gate| lock_gate(&fixture, *gate)).collect();
+    assert_eq!(fixture.attempts.locked_until(ZOE, now()), None);
+
+    let gates = [of(ZOE), from(ZOE, "10.0.0.1"), from(ZOE, "2001:db8::/64")];
+    lock_gate(&fixture, gates[0]);
+    fixture.hands.advance(MILLISECOND);
+    let longest = lock_gate(&fixture, gates[2]);
+    fixture.begin_by(gates[1], RULES).unwrap().failed(now());
+    assert_eq!(fixture.attempts.locked_until(ZOE, now()), Some(longest));
+    assert_eq!(fixture.attempts.locked_until(ZOE, longest), None, "a lock that is over is none");
+
+    fixture.attempts.unlock(ZOE);
+    assert_eq!(fixture.attempts.locked_until(ZOE, now()), None);
+    for gate in gates {
+        for _ in 1..RULES.failures {
+            fixture.begin_by(gate, RULES).unwrap().failed(now());
+        }
+        assert!(fixture.begin_by(gate, RULES).is_ok(), "the failures before it are forgotten");
+    }
+    for (gate, until) in others.into_iter().zip(others_until) {
+        assert_eq!(fixture.begin_by(gate, RULES).map(drop), Err(Barred::Locked(until)), "{gate:?}");
+    }
+}

@@ -174,7 +174,7 @@ impl Doorkeeper {
 
     /// The gate of an account's logins. A client that has logged in lately has one of its own, which guesses from
     /// elsewhere do not close (`security.md` L4).
-    fn gate_of(&self, user: &UserRecord, origin: &Origin) -> Gate {
+    pub(super) fn gate_of(&self, user: &UserRecord, origin: &Origin) -> Gate {
         let now = self.now();
         let from = origin.address.map(client_network);
         let is_known = |known: &&crate::directory::KnownAddress| {

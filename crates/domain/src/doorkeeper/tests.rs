@@ -8,7 +8,7 @@ use std::{
 
 use super::{password_login::gate_of_nobody, *};
 use crate::{
-    attempts::LockoutRules,
+    attempts::{Gate, LockoutRules},
     clock::TimeSource,
     credential::Password,
     directory::{Holder, NameLookup, OrganisationRecord, Role, StoreFuture, UserRecord},
@@ -166,4 +166,46 @@ fn c5_names_of_nobody_have_a_gate_that_only_the_server_can_tell() {
     let other = [gate(2, "ACME", "nobody"), gate(1, "ACME", "nobody2"), gate(1, "ACME2", "nobody")];
     assert!(!other.contains(&gate(1, "ACME", "nobody")));
     assert_eq!(gate(1, "\u{1}", "nobody"), gate(1, "\u{2}", "nobody"), "what cannot be a name has one too");
+}
+
+#[test]
+fn l4_a_client_has_a_gate_of_its_own_while_it_is_known() {
+    use crate::directory::KnownAddress;
+    let doorkeeper = ManuallyDrop::new(with_hashing_at_a_stand());
+    let now = Still.wall();
+    let month = Duration::from_secs(30 * 24 * 3600);
+    let user = |succeeded_at| UserRecord {
+        id: UserId::from_bytes([2; 16]),
+        username: "zoe".into(),
+        role: Role::Member,
+        status: Status::Active,
+        ended: SessionNumber(0),
+        password_hash: None,
+        must_change_password: false,
+        password_set_at: None,
+        known_addresses: ["10.0.0.1", "2001:db8::/64"]
+            .map(|network| KnownAddress { network: network.parse().unwrap(), succeeded_at })
+            .to_vec(),
+    };
+    let gate = |user: &UserRecord, from: &str| {
+        let address = (!from.is_empty()).then(|| from.parse().unwrap());
+        match doorkeeper.gate_of(user, &Origin { address, ..Origin::default() }) {
+            Gate::User(id, network) if id == user.id => network.map(|network| network.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let recent = user(now);
+    assert_eq!(gate(&recent, "10.0.0.1").as_deref(), Some("10.0.0.1"));
+    assert_eq!(gate(&recent, "::ffff:10.0.0.1").as_deref(), Some("10.0.0.1"));
+    assert_eq!(
+        gate(&recent, "2001:db8::7").as_deref(),
+        Some("2001:db8::/64"),
+        "a client has a /64 to itself"
+    );
+    for elsewhere in ["10.0.0.2", "2001:db8:0:1::7", ""] {
+        assert_eq!(gate(&recent, elsewhere), None);
+    }
+    let before = |time: Duration| Timestamp::from_millis(now.as_millis() - time.as_millis() as i64);
+    assert!(gate(&user(before(month - Duration::from_millis(1))), "10.0.0.1").is_some());
+    assert!(gate(&user(before(month)), "10.0.0.1").is_none(), "it is known for a month");
 }

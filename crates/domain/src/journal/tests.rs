@@ -522,3 +522,22 @@ fn stopping_ends_a_journal_that_is_broken_already() {
     assert!(fixture.broken.recv().is_ok());
     fixture.thread.stop();
 }
+
+#[test]
+fn a_rename_is_shown_when_it_is_answered() {
+    let fixture = Fixture::new();
+    fixture.commit(issue(1), Some(1));
+    let identity = || fixture.table.peek(&digest(1), NOW).unwrap().subject.identity().clone();
+    let before = identity();
+    let submitted = fixture.submit_alone(update_user("zoe2", Status::Active, false));
+    fixture.answer([Outcome::Stale]);
+    assert_eq!(submitted.wait(), Ok(Outcome::Stale));
+    assert_eq!(identity(), before, "what is not committed renames nothing");
+    fixture.commit(update_user("zoe2", Status::Active, false), None);
+    fixture.commit(update_unit("branch", Status::Active), None);
+    fixture.commit(update_organisation("crm2", Status::Active), None);
+    let now = identity();
+    let names = (now.username.as_str(), now.unit_name.as_str(), now.organisation_code.as_str());
+    assert_eq!(names, ("zoe2", "branch", "crm2"));
+    fixture.thread.stop();
+}

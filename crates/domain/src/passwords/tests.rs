@@ -375,3 +375,60 @@ fn s1_debug_shows_nothing_of_a_hash() {
     let verdict = Verdict::Right { upgrade: Some(hash) };
     assert_eq!(format!("{verdict:?}"), "Right { upgrade: Some(PasswordHash(…)) }");
 }
+
+#[test]
+fn c5_what_an_old_hash_lacks_of_todays_work_is_made_up_for() {
+    let work = |cost: Argon2Cost| u64::from(cost.memory_kib) * u64::from(cost.iterations);
+    let today = Argon2Cost::FLOOR;
+    for (memory_kib, iterations, parallelism) in
+        [(8, 1, 1), (4 * 1024, 3, 1), (64, 1, 4), (19 * 1024, 1, 1), (12 * 1024, 3, 1), (19 * 1024 - 9, 2, 1)]
+    {
+        let old = Argon2Cost { memory_kib, iterations, parallelism };
+        let hash = old.hash(&password("right"), &Counter::default()).unwrap();
+        let rest = today.beyond(&phc::PasswordHash::new(hash.as_str()).unwrap()).unwrap();
+        assert!(rest.hash_with_salt(&password("wrong"), SALT).is_ok(), "{rest:?} is possible");
+        let done = work(old) + work(rest);
+        assert!(work(today) - done <= u64::from(today.iterations), "{old:?} with {rest:?}");
+    }
+    for (memory_kib, iterations) in [(19 * 1024, 2), (19 * 1024 - 7, 2), (38 * 1024, 1), (20 * 1024, 3)] {
+        let enough = Argon2Cost { memory_kib, iterations, parallelism: 1 };
+        let hash = enough.hash(&password("right"), &Counter::default()).unwrap();
+        assert_eq!(today.beyond(&phc::PasswordHash::new(hash.as_str()).unwrap()), None, "{enough:?}");
+    }
+}
+
+/// A list of leaked passwords that has one, and cannot be read where it should have another.
+struct Leaked;
+
+impl BreachedPasswords for Leaked {
+    fn contains(&self, password: &Password) -> Result<bool, String> {
+        match password.expose() {
+            "hinter pluto abend kran" => Ok(true),
+            "torn page of the list" => Err("cannot read /leaked: no such file".into()),
+            _ => Ok(false),
+        }
+    }
+}
+
+#[tokio::test]
+async fn c3_a_chosen_password_is_judged_and_hashed() {
+    let (passwords, _) = start(COST);
+    let passwords = passwords.with_breached(Some(Arc::new(Leaked)));
+    let rules = PasswordRules::default;
+    let choose = async |text: &str, rules: PasswordRules| {
+        passwords.choose(password(text), rules, vec!["zoe.smith".into(), "ACME".into()], SALT).await
+    };
+    let short = choose("kranich", rules()).await;
+    assert_eq!(short, Ok(Err(Weakness::TooShort { has: 7, needs: 15 })));
+    assert_eq!(choose("zoe.smith zoe.smith", rules()).await, Ok(Err(Weakness::Common)));
+    assert_eq!(choose("hinter pluto abend kran", rules()).await, Ok(Err(Weakness::Breached)));
+    let unreadable = Err(HashError::BreachedPasswords("cannot read /leaked: no such file".into()));
+    assert_eq!(choose("torn page of the list", rules()).await, unreadable, "it is not let pass unseen");
+    let hash = choose("wolke sieben traegt kran", rules()).await.unwrap().unwrap();
+    let verdict = passwords.verify(password("wolke sieben traegt kran"), Some(hash), SALT).await;
+    assert_eq!(verdict, Ok(Verdict::Right { upgrade: None }));
+    // Where an organisation does without the blocklist, nothing is looked up.
+    let without = || PasswordRules { blocklist: false, ..rules() };
+    assert!(choose("hinter pluto abend kran", without()).await.unwrap().is_ok());
+    assert!(choose("torn page of the list", without()).await.unwrap().is_ok());
+}

@@ -349,6 +349,142 @@ fn subjects_are_forgotten_when_no_session_speaks_for_them() {
     assert!(table.peek(&digest(3), after(0)).is_none(), "who comes back can be ended again");
 }
 
+/// The numbers of a list, page by page.
+fn listed(table: &SessionTable, of: u8, filter: &SessionFilter, limit: usize, now: Timestamp) -> Vec<u64> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = table.list(organisation(of), filter, after, limit, now);
+        let Some(last) = page.last() else { return found };
+        after = Some(place(last));
+        found.extend(page.iter().map(|live| live.number.0));
+    }
+}
+
+fn place(live: &Live) -> SessionPlace {
+    let Identity { user, unit, method, .. } = live.subject.identity();
+    SessionPlace { user: *user, unit: *unit, key: method.key(), number: live.number }
+}
+
+#[test]
+fn a_list_goes_by_user_unit_key_and_age() {
+    let by_key = Method::WebApiKey(key(1));
+    let people = [
+        identity(1, 2, 2, Method::Password),
+        identity(1, 1, 2, by_key),
+        identity(1, 1, 2, Method::Password),
+        identity(1, 1, 1, by_key),
+        identity(2, 3, 3, Method::Password),
+        identity(1, 1, 2, Method::Password),
+    ];
+    let table = SessionTable::default();
+    for (number, person) in (1..).zip(&people) {
+        table.insert(SessionNumber(number), &session(number, None, HOUR), person);
+    }
+    let all = SessionFilter::default();
+    for (filter, expected) in [
+        (all, vec![4, 3, 6, 2, 1]),
+        (SessionFilter { user: Some(user(2)), ..all }, vec![3, 6, 2, 1]),
+        (SessionFilter { unit: Some(unit(2)), ..all }, vec![1]),
+        (SessionFilter { key: Some(key(1)), ..all }, vec![4, 2]),
+        (SessionFilter { by_key: Some(true), ..all }, vec![4, 2]),
+        (SessionFilter { by_key: Some(false), ..all }, vec![3, 6, 1]),
+        (SessionFilter { user: Some(user(2)), by_key: Some(true), ..all }, vec![2]),
+        (SessionFilter { user: Some(user(3)), ..all }, vec![]),
+        (SessionFilter { unit: Some(unit(3)), ..all }, vec![]),
+    ] {
+        for limit in 1..6 {
+            assert_eq!(listed(&table, 1, &filter, limit, after(0)), expected, "{filter:?} by {limit}");
+        }
+    }
+    assert!(listed(&table, 9, &all, 5, after(0)).is_empty());
+    assert!(table.list(organisation(1), &all, None, 0, after(0)).is_empty());
+    assert!(listed(&table, 1, &all, 5, after(HOUR)).is_empty(), "what has expired is not shown");
+}
+
+#[test]
+fn a_list_goes_on_beyond_the_users_that_are_looked_at_in_one_turn() {
+    let table = SessionTable::default();
+    let many = USERS_AT_A_TIME as u64 * 2 + 7;
+    let id = |number: u64| {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
+        UserId::from_bytes(bytes)
+    };
+    for number in 1..=many {
+        let last = number == many;
+        let person =
+            Identity { user: id(number), ..identity(1, if last { 2 } else { 1 }, 1, Method::Password) };
+        table.insert(SessionNumber(number), &session(number, None, HOUR), &person);
+    }
+    let all = SessionFilter::default();
+    for limit in [400, USERS_AT_A_TIME, 10_000] {
+        assert_eq!(listed(&table, 1, &all, limit, after(0)), (1..=many).collect::<Vec<_>>());
+    }
+    let of_last = SessionFilter { unit: Some(unit(2)), ..all };
+    assert_eq!(listed(&table, 1, &of_last, 3, after(0)), [many], "nobody before it is meant");
+    let of_one = SessionFilter { user: Some(id(many - 1)), ..all };
+    assert_eq!(listed(&table, 1, &of_one, 3, after(0)), [many - 1]);
+}
+
+#[test]
+fn m3_what_was_renamed_is_ended_and_released_as_before() {
+    for scope in [Organisation(organisation(1)), Unit(unit(1)), User(user(1)), Key(user(1), key(1))] {
+        let table = SessionTable::default();
+        let people = [
+            identity(1, 1, 1, Method::Password),
+            identity(1, 1, 1, Method::WebApiKey(key(1))),
+            identity(1, 1, 2, Method::Password),
+            identity(2, 3, 3, Method::Password),
+        ];
+        for (number, person) in (1..).zip(&people) {
+            table.insert(SessionNumber(number), &session(number, None, HOUR), person);
+        }
+        table.insert(SessionNumber(5), &session(5, None, HOUR), &people[0]);
+        table.remove(digest(5).session());
+        let old = table.peek(&digest(1), after(0)).unwrap();
+        table.rename(organisation(1), User(user(1)), "zoe");
+        table.rename(organisation(1), Unit(unit(1)), "branch");
+        table.rename(organisation(1), Organisation(organisation(1)), "acme");
+        table.rename(organisation(2), User(user(1)), "zoe");
+        assert_eq!(old.subject.identity(), &people[0], "an answer stays as it was given");
+        let names = |token: u64| {
+            let now = table.peek(&digest(token), after(0)).unwrap().subject.identity().clone();
+            (now.organisation_code, now.unit_name, now.username)
+        };
+        let renamed = |username: &str| ("acme".into(), "branch".into(), username.into());
+        assert_eq!([names(1), names(2), names(3)], [renamed("zoe"), renamed("zoe"), renamed("user 2")]);
+        assert_eq!(table.peek(&digest(4), after(0)).unwrap().subject.identity(), &people[3]);
+        assert!(table.peek(&digest(5), after(0)).is_none(), "what was released stays gone");
+
+        // Those who come after it share its subject and its marks.
+        let now = table.peek(&digest(1), after(0)).unwrap().subject.identity().clone();
+        table.insert(SessionNumber(6), &session(6, None, HOUR), &now);
+        table.end(scope, SessionNumber(6));
+        for (token, person) in
+            [(1, &people[0]), (2, &people[1]), (3, &people[2]), (4, &people[3]), (6, &people[0])]
+        {
+            let is_live = table.peek(&digest(token), after(0)).is_some();
+            assert_eq!(is_live, !is_within(person, scope), "{token} after the end of {scope:?}");
+        }
+    }
+}
+
+/// An ending before a rename is one after it: the user's mark goes over to the new subject.
+#[test]
+fn m3_a_rename_revives_nothing() {
+    for scope in [Organisation(organisation(1)), Unit(unit(1)), User(user(1))] {
+        let table = with_one_session();
+        table.end(scope, SessionNumber(2));
+        for renamed in [Organisation(organisation(1)), Unit(unit(1)), User(user(1))] {
+            table.rename(organisation(1), renamed, "new");
+            assert!(table.peek(&digest(1), after(0)).is_none(), "{scope:?}, then {renamed:?}");
+        }
+        assert_eq!(sweep(&table, after(0)), [1]);
+        table.forget_unused_subjects();
+        assert!(lock(&table.subjects).by_user.is_empty());
+    }
+}
+
 /// The people of the model: two organisations, three units, three users, keys.
 fn people() -> Vec<Identity> {
     [(1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 3, 3)]
@@ -386,6 +522,14 @@ enum Step {
     Peek(Index),
     Release(Index),
     End(Index),
+    /// Something takes another of two names.
+    Rename(Index, bool),
+    /// All sessions are listed in pages of this size; between pages, some of them are released.
+    List {
+        filter: Index,
+        limit: usize,
+        released: Vec<Index>,
+    },
     Advance(i64),
     /// To this many milliseconds after what is now the expiry of a session.
     AdvanceToExpiry(Index, i64),
@@ -417,6 +561,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => session().prop_map(Step::Peek),
         1 => session().prop_map(Step::Release),
         1 => session().prop_map(Step::End),
+        1 => (session(), any::<bool>()).prop_map(|(what, is_first)| Step::Rename(what, is_first)),
+        2 => (session(), 1_usize..6, prop::collection::vec(session(), 0..3))
+            .prop_map(|(filter, limit, released)| Step::List { filter, limit, released }),
         6 => advance.prop_map(Step::Advance),
         3 => (session(), -1_i64..=1).prop_map(|(session, offset)| Step::AdvanceToExpiry(session, offset)),
         1 => any::<bool>().prop_map(|is_recorded| Step::Sweep { is_recorded }),
@@ -509,10 +656,12 @@ impl Sides {
             }
             Step::Release(index) => {
                 if let Some(token) = self.pick(index) {
-                    self.table.remove(digest(token as u64).session());
-                    let session = &mut self.sessions[token];
-                    (session.is_ended, session.is_in_table, session.is_in_journal) = (true, false, false);
+                    self.release(token);
                 }
+            }
+            Step::Rename(index, is_first) => self.rename(*index.get(&scopes()), *is_first),
+            Step::List { filter, limit, released } => {
+                self.list(&self.filter(filter), *limit, released)?;
             }
             Step::End(index) => {
                 let scope = *index.get(&scopes());
@@ -531,6 +680,106 @@ impl Sides {
             Step::Sweep { is_recorded } => self.sweep(*is_recorded)?,
             Step::Flush { interval, is_committed } => self.flush(*interval, *is_committed)?,
             Step::Crash => self.crash(),
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, token: usize) {
+        self.table.remove(digest(token as u64).session());
+        let session = &mut self.sessions[token];
+        (session.is_ended, session.is_in_table, session.is_in_journal) = (true, false, false);
+    }
+
+    fn rename(&mut self, scope: Scope, is_first: bool) {
+        let name = format!("name {}", u8::from(is_first));
+        let Some(who) = self.people.iter().find(|identity| is_within(identity, scope)).cloned() else {
+            return;
+        };
+        if let Key(..) = scope {
+            return;
+        }
+        self.table.rename(who.organisation, scope, &name);
+        let sessions = self.sessions.iter_mut().map(|session| &mut session.identity);
+        for identity in sessions.chain(&mut self.people).filter(|identity| is_within(identity, scope)) {
+            match scope {
+                Organisation(_) => identity.organisation_code.clone_from(&name),
+                Unit(_) => identity.unit_name.clone_from(&name),
+                User(_) | Key(..) => identity.username.clone_from(&name),
+            }
+        }
+    }
+
+    /// A filter that means some of what a person stands for.
+    fn filter(&self, index: &Index) -> SessionFilter {
+        let chosen = index.index(self.people.len() * 5);
+        let Identity { user, unit, method, .. } = &self.people[chosen / 5];
+        match chosen % 5 {
+            0 => SessionFilter::default(),
+            1 => SessionFilter { user: Some(*user), ..SessionFilter::default() },
+            2 => SessionFilter { unit: Some(*unit), ..SessionFilter::default() },
+            3 => SessionFilter { key: method.key(), ..SessionFilter::default() },
+            _ => SessionFilter { by_key: Some(method.key().is_some()), ..SessionFilter::default() },
+        }
+    }
+
+    /// Lists an organisation's sessions page by page: each that is live throughout is shown once, in order; none that
+    /// is released by then, has ended or is another's.
+    fn list(
+        &mut self,
+        filter: &SessionFilter,
+        limit: usize,
+        released: &[Index],
+    ) -> Result<(), TestCaseError> {
+        let (mut found, mut after) = (Vec::new(), None);
+        let mut released = released.iter();
+        loop {
+            let page = self.table.list(organisation(1), filter, after, limit, self.now());
+            for live in &page {
+                let token = self.sessions.iter().position(|session| session.number == live.number.0);
+                self.compare(token.expect("it was issued"), Some(live.clone()))?;
+            }
+            prop_assert!(page.len() <= limit);
+            found.extend(page.iter().map(place));
+            let Some(last) = page.last() else { break };
+            after = Some(place(last));
+            if let Some(token) = released.next().and_then(|index| self.pick(index)) {
+                self.release(token);
+            }
+        }
+        prop_assert!(found.is_sorted_by(|a, b| a < b), "in order, each once: {:?}", found);
+        let is_meant = |session: &&Modelled| {
+            let Identity { organisation: of, user, unit, method, .. } = &session.identity;
+            *of == organisation(1)
+                && filter.user.is_none_or(|wanted| wanted == *user)
+                && filter.unit.is_none_or(|wanted| wanted == *unit)
+                && filter.key.is_none_or(|wanted| method.key() == Some(wanted))
+                && filter.by_key.is_none_or(|wanted| method.key().is_some() == wanted)
+        };
+        let live = self.sessions.iter().filter(|session| session.is_live(self.now)).filter(is_meant);
+        let live: BTreeSet<_> = live.map(|session| session.number).collect();
+        let shown: BTreeSet<_> = found.iter().map(|place| place.number.0).collect();
+        prop_assert!(live.is_subset(&shown), "{:?} are live, {:?} are shown", live, shown);
+        Ok(())
+    }
+
+    /// What the table remembers beside its sessions is what they need, or little more.
+    fn is_tidy(&self) -> Result<(), TestCaseError> {
+        self.table.forget_unused_subjects();
+        let subjects = lock(&self.table.subjects);
+        let held: Vec<_> = self.sessions.iter().filter(|session| session.is_in_table).collect();
+        let users: BTreeSet<_> = held.iter().map(|session| session.identity.user).collect();
+        let units: BTreeSet<_> = held.iter().map(|session| session.identity.unit).collect();
+        let organisations: BTreeSet<_> = held.iter().map(|session| session.identity.organisation).collect();
+        prop_assert_eq!(subjects.by_user.keys().copied().collect::<BTreeSet<_>>(), users.clone());
+        prop_assert_eq!(subjects.units.keys().copied().collect::<BTreeSet<_>>(), units);
+        prop_assert_eq!(subjects.organisations.keys().copied().collect::<BTreeSet<_>>(), organisations);
+        let members: BTreeSet<_> =
+            subjects.organisations.values().flat_map(|members| members.users.iter().copied()).collect();
+        prop_assert_eq!(members, users);
+        for subject in subjects.by_user.values().flatten() {
+            let theirs = held.iter().filter(|session| session.identity == subject.identity).count();
+            let issued = lock(&subject.issued).len();
+            prop_assert!(theirs <= issued && issued <= theirs * 2, "{} for {} sessions", issued, theirs);
         }
         Ok(())
     }
@@ -640,13 +889,16 @@ impl Sides {
 
 proptest! {
     #[test]
-    fn t4_t5_expiry_agrees_with_a_simple_model(steps in steps()) {
+    fn t4_t5_expiry_endings_renames_and_lists_agree_with_a_simple_model(steps in steps()) {
         let mut sides = Sides::new();
         for step in &steps {
             let lives_until: Vec<_> =
                 sides.sessions.iter().map(|s| (s.is_live(sides.now), s.expires())).collect();
             sides.take(step)?;
             sides.compare_all()?;
+            if let Step::Sweep { .. } = step {
+                sides.is_tidy()?;
+            }
             if let Step::Crash = step {
                 for (session, (was_live, until)) in sides.sessions.iter().zip(lives_until) {
                     prop_assert!(session.expires() <= until, "a restart lengthened {session:?}");
