@@ -8,7 +8,7 @@ use doorward_domain::{
     address::TrustedProxies,
     administration::Administration,
     attempts::{Attempts, LockoutRules},
-    catalogue::{Catalogue, OrganisationReference},
+    catalogue::{Catalogue, KeyCounts, OrganisationReference},
     change::{Change, NewPassword},
     clock::{Clock, TimeSource},
     directory::Status,
@@ -95,6 +95,7 @@ pub struct TestServer {
     /// The operator organisation.
     pub operator: Organisation,
     doorkeeper: Arc<Doorkeeper>,
+    administration: Arc<Administration>,
     directory: Arc<SqliteDirectory>,
     journal: Journal,
     journal_thread: Option<JournalThread>,
@@ -168,8 +169,14 @@ impl TestServer {
         let readiness = Readiness::default();
         readiness.set(true);
         let (limits, proxies) = (options.limits, Arc::new(options.proxies.clone()));
-        let state =
-            State { doorkeeper: doorkeeper.clone(), administration, metrics, limits, proxies, readiness };
+        let state = State {
+            doorkeeper: doorkeeper.clone(),
+            administration: administration.clone(),
+            metrics,
+            limits,
+            proxies,
+            readiness,
+        };
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let (api, admin) = (bind(), bind());
         let address = |listener: &std::net::TcpListener| listener.local_addr().expect("an address");
@@ -194,6 +201,7 @@ impl TestServer {
             other,
             operator,
             doorkeeper,
+            administration,
             directory,
             journal,
             journal_thread: Some(journal_thread),
@@ -214,8 +222,10 @@ impl TestServer {
             server.await.expect("no panic").expect("a stop");
         }
         let journal = self.journal_thread.take().expect("it runs");
-        let Self { folder, clock, options, demo, other, operator, doorkeeper, directory, .. } = self;
-        drop((doorkeeper, directory));
+        let Self {
+            folder, clock, options, demo, other, operator, doorkeeper, administration, directory, ..
+        } = self;
+        drop((doorkeeper, administration, directory));
         tokio::task::spawn_blocking(|| journal.stop()).await.expect("no panic");
         // A program that another test starts holds the lock too, between its fork and its exec.
         let mut tries = 0;
@@ -237,6 +247,11 @@ impl TestServer {
     /// Frees what has ended.
     pub async fn sweep(&self) -> usize {
         self.doorkeeper.sweep().await.expect("a commit")
+    }
+
+    /// Counts the Web API keys that want attention, as housekeeping does for the metrics.
+    pub async fn count_keys(&self) -> KeyCounts {
+        self.administration.count_keys().await.expect("counts")
     }
 
     /// Changes the directory as an administrator does.
@@ -318,7 +333,13 @@ impl TestServer {
     /// A session of an administrator.
     pub async fn administrator(&self, organisation: &Organisation) -> Administrator<'_> {
         let token = self.log_in(organisation).await;
-        Administrator { server: self, token, base: format!("/admin/v1/organisations/{}", organisation.id) }
+        self.bearer(&token, &organisation.id.to_string())
+    }
+
+    /// Whoever holds this token, at work on an organisation, of which the id or the code is given.
+    pub fn bearer(&self, token: &str, organisation: &str) -> Administrator<'_> {
+        let base = format!("/admin/v1/organisations/{organisation}");
+        Administrator { server: self, token: token.to_owned(), base }
     }
 
     /// Reads a path of the admin listener.
@@ -345,10 +366,21 @@ impl TestServer {
         self.try_password(organisation, &organisation.password).await.token()
     }
 
+    /// Tries to log somebody in.
+    pub async fn try_login(&self, organisation: &str, username: &str, password: &str) -> Answer {
+        let body = json!({"username": username, "password": password, "organisation": organisation});
+        self.post("/authentication/token", body).await
+    }
+
+    /// Tries to log in with the secret of a Web API key.
+    pub async fn try_key(&self, secret: &str) -> Answer {
+        let request = self.request("POST", "/authentication/web_api_key/token");
+        Answer::of(request.basic_auth(secret, Some(""))).await
+    }
+
     /// Logs in with the Web API key of an organisation.
     pub async fn log_in_with_key(&self, organisation: &Organisation) -> String {
-        let request = self.request("POST", "/authentication/web_api_key/token");
-        Answer::of(request.basic_auth(&organisation.key, Some(""))).await.token()
+        self.try_key(&organisation.key).await.token()
     }
 
     /// Asks `/verify` about a token; this is a use.
@@ -402,6 +434,46 @@ impl Administrator<'_> {
         assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
         if answer.text.is_empty() { Value::Null } else { answer.json() }
     }
+
+    /// The same administrator at work on another organisation, of which the id or the code is given.
+    #[must_use]
+    pub fn at(&self, organisation: &str) -> Self {
+        self.server.bearer(&self.token, organisation)
+    }
+
+    /// Creates something and returns it.
+    pub async fn create(&self, path: &str, body: Value) -> Value {
+        let answer = self.send_json("POST", path, body).await;
+        assert_eq!(answer.status, 201, "{path}: {answer:?}");
+        answer.json()
+    }
+
+    /// Reads something.
+    pub async fn get(&self, path: &str) -> Value {
+        self.ok("GET", path, Value::Null).await
+    }
+
+    /// Changes something and returns it.
+    pub async fn patch(&self, path: &str, body: Value) -> Value {
+        self.ok("PATCH", path, body).await
+    }
+
+    /// Deletes something.
+    pub async fn delete(&self, path: &str) {
+        self.ok("DELETE", path, Value::Null).await;
+    }
+
+    /// All items of a list, page by page; `path` has a query.
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("{path}&after={after}")).await;
+            items.extend(page["items"].as_array().expect("items").iter().cloned());
+            let Some(next) = page["next"].as_str() else { return items };
+            assert_ne!(next, after, "the list ends");
+            after = next.to_owned();
+        }
+    }
 }
 
 /// An answer, read to its end.
@@ -431,6 +503,21 @@ impl Answer {
     /// The code of the envelope.
     pub fn code(&self) -> String {
         self.json()["status"]["code"].as_str().expect("a code").to_owned()
+    }
+
+    /// Checks that this is a problem document with this status, code and member at fault (empty for none).
+    #[track_caller]
+    pub fn is_problem(&self, status: u16, code: &str, member: &str) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        let member = (!member.is_empty()).then_some(member);
+        assert_eq!(
+            (self.status, problem["code"].as_str(), problem["member"].as_str()),
+            (status, Some(code), member),
+            "{self:?}"
+        );
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{self:?}");
     }
 
     /// The token of a login that must have succeeded.

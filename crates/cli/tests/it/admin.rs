@@ -1,0 +1,41 @@
+//! The admin API, `/admin/v1`.
+
+mod callers;
+mod routes;
+mod tenancy;
+
+use doorward_testkit::Answer;
+
+/// An id that nothing has.
+fn nobody() -> String {
+    "0123456789ABCDEF".repeat(2)
+}
+
+/// The text of a member that must be there.
+#[track_caller]
+fn text<'a>(value: &'a serde_json::Value, member: &str) -> &'a str {
+    value[member].as_str().unwrap_or_else(|| panic!("no text '{member}': {value}"))
+}
+
+/// The id of something.
+#[track_caller]
+fn id(value: &serde_json::Value) -> String {
+    text(value, "id").to_owned()
+}
+
+/// The members of this name of all items of a list.
+fn each(items: &[serde_json::Value], member: &str) -> Vec<String> {
+    items.iter().map(|item| text(item, member).to_owned()).collect()
+}
+
+/// What a caller can tell two answers apart by: all but the id of the request and the time.
+fn seen(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
+    let mut headers: Vec<_> = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "x-request-id" | "date"))
+        .map(|(name, value)| (name.to_string(), format!("{value:?}")))
+        .collect();
+    headers.sort();
+    (answer.status, answer.text.clone(), headers)
+}
