@@ -14,7 +14,7 @@ mod sessions;
 mod units;
 mod users;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
 pub use self::{
     keys::{KeyPatch, NewKey, RotatedKey, Rotation},
@@ -38,7 +38,7 @@ use crate::{
     name::{CanonicalName, Name},
     passwords::HashError,
     random::NoRandomness,
-    resource::{Organisation, Revision, Stored},
+    resource::{Organisation, PageRequest, Revision, Stored},
     rules::Rule,
 };
 
@@ -354,6 +354,20 @@ fn name(member: &'static str, text: &str) -> Answer<Name> {
 /// A text for people: short, on one line, and something.
 fn text(member: &'static str, text: &str) -> Answer<String> {
     name(member, text).map(|name| name.as_str().to_owned())
+}
+
+/// A cursor that is none of its list. Taken for the beginning it would send its reader round in circles.
+fn not_a_place() -> AdminError {
+    let problem = "is not the 'next' of a page of this list; send it as it was, or not at all".to_owned();
+    AdminError::Invalid { member: "after", problem }
+}
+
+/// Refuses a cursor that is none of a list by id.
+fn by_id<T: FromStr>(page: &PageRequest) -> Answer<()> {
+    match page.after.as_deref().map(str::parse::<T>) {
+        Some(Err(_)) => Err(not_a_place()),
+        Some(Ok(_)) | None => Ok(()),
+    }
 }
 
 fn taken(member: &'static str, problem: &str) -> AdminError {

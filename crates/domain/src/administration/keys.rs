@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    AdminError, Administration, Answer, Changes, Created, Idempotency, TRIES, Tenant, expect, find_made,
-    id_taken, moved, taken, text,
+    AdminError, Administration, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, expect,
+    find_made, id_taken, moved, taken, text,
 };
 use crate::{
     address::Network,
@@ -139,6 +139,7 @@ impl Administration {
 impl Tenant {
     /// Lists keys by their ids.
     pub async fn list_keys(&self, filter: KeyFilter, page: PageRequest) -> Answer<Page<KeyDetails>> {
+        by_id::<KeyId>(&page)?;
         Ok(self.catalogue().list_keys(self.id(), filter, page).await?)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use super::{AdminError, Answer, Tenant};
+use super::{AdminError, Answer, Tenant, not_a_place};
 use crate::{
     audit::{AuditRecord, Event},
     change::Change,
@@ -62,7 +62,7 @@ impl Tenant {
         page: PageRequest,
     ) -> Answer<Page<SessionDetails>> {
         let table = &self.doorkeeper().parts().table;
-        let after = page.after.as_deref().and_then(read_place);
+        let after = page.after.as_deref().map(|text| read_place(text).ok_or_else(not_a_place)).transpose()?;
         let live = table.list(self.id(), &filter, after, page.limit.saturating_add(1), self.now());
         let page = Page::of(live, page.limit, write_place);
         let numbers = page.items.iter().map(|live| live.number).collect();

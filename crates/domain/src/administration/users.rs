@@ -1,8 +1,8 @@
 //! Users and their passwords.
 
 use super::{
-    AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, expect, find_made, id_taken, moved,
-    name, taken, text,
+    AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, expect, find_made, id_taken,
+    moved, name, taken, text,
 };
 use crate::{
     audit::{AuditRecord, Event},
@@ -109,6 +109,9 @@ impl Tenant {
 
     /// Lists users, by username; those of one unit by their ids.
     pub async fn list_users(&self, filter: UserFilter, page: PageRequest) -> Answer<Page<UserDetails>> {
+        if filter.prefix.is_none() && filter.username.is_none() && filter.unit.is_some() {
+            by_id::<UserId>(&page)?;
+        }
         Ok(self.catalogue().list_users(self.id(), filter, page).await?)
     }
 
