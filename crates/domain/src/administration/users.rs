@@ -159,6 +159,10 @@ impl Tenant {
         let change = Change::CreateUser { organisation: self.id(), user, password };
         let audit = AuditRecord { user: Some(id), ..self.audit(Event::Created) };
         let before = self.create(change, id.to_bytes(), audit, idempotency, name_taken).await?;
+        if before.is_none() {
+            // Nor does a new user inherit the lock of one who had this id before (`security.md` M2).
+            self.doorkeeper().parts().attempts.unlock(id);
+        }
         let value = self.get_user(before.map_or(id, UserId::from_bytes)).await?;
         Ok(Created { value, is_repeat: before.is_some() })
     }
