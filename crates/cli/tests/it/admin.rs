@@ -1,8 +1,13 @@
 //! The admin API, `/admin/v1`.
 
 mod callers;
+mod names;
+mod organisations;
+mod recreated;
+mod requests;
 mod routes;
 mod tenancy;
+mod units;
 
 use doorward_testkit::Answer;
 

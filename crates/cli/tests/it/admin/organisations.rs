@@ -1,0 +1,79 @@
+//! `/admin/v1/organisations`.
+
+use doorward_testkit::TestServer;
+use serde_json::json;
+
+use super::{each, id};
+
+const ALL: &str = "/admin/v1/organisations";
+
+#[tokio::test]
+async fn organisations_live() {
+    let server = TestServer::start().await;
+    let operator = server.administrator(&server.operator).await;
+    let made = operator.send_json("POST", ALL, json!({"code": " Acme "})).await;
+    assert_eq!(made.status, 201);
+    let organisation = made.json();
+    let id = id(&organisation);
+    assert_eq!(made.header("location"), format!("{ALL}/{id}"));
+    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b)));
+    assert_eq!(
+        organisation,
+        json!({
+            "id": id, "code": "Acme", "name": "Acme", "status": "active", "operator": false,
+            "created_at": "2026-11-24T03:36:02.000Z", "updated_at": "2026-11-24T03:36:02.000Z",
+        })
+    );
+    for reference in [&*id, &id.to_lowercase(), "ACME", "acme", "%EF%BC%A1cme", "%20acme%20"] {
+        let got = operator.at(reference).send("GET", "").await;
+        assert_eq!((got.json(), got.header("etag")), (organisation.clone(), made.header("etag")));
+    }
+    server.clock.advance(std::time::Duration::from_secs(1));
+    let acme = operator.at(&id);
+    let renamed = acme.patch("", json!({"code": "ACME-2", "name": "Acme Ltd"})).await;
+    assert_eq!((&renamed["code"], &renamed["name"]), (&json!("ACME-2"), &json!("Acme Ltd")));
+    assert_eq!(renamed["updated_at"], "2026-11-24T03:36:03.000Z");
+    operator.at("ACME").send("GET", "").await.is_problem(404, "NOT_FOUND", "");
+    // Another case is another look of the same code.
+    assert_eq!(acme.patch("", json!({"code": "acme-2"})).await["code"], "acme-2");
+    acme.send_json("PATCH", "", json!({"code": "crmdemo"})).await.is_problem(409, "TAKEN", "code");
+
+    acme.patch("", json!({"status": "suspended"})).await;
+    assert_eq!(each(&operator.list(&format!("{ALL}?status=suspended")).await, "id"), [id.as_str()]);
+    for (query, status, code) in [
+        ("", 400, "MISSING_PARAMETER"),
+        ("?code=", 400, "MISSING_PARAMETER"),
+        ("?code=CRMDEMO", 400, "INVALID_PARAMETER"),
+        ("?code=acme", 400, "INVALID_PARAMETER"),
+        ("?code=acme-2&code=acme-2", 400, "INVALID_PARAMETER"),
+    ] {
+        acme.send("DELETE", query).await.is_problem(status, code, "code");
+    }
+    acme.send("DELETE", "?code=acme-2&force=true").await.is_problem(400, "INVALID_PARAMETER", "force");
+    acme.delete("?code=ACME-2").await;
+    acme.send("GET", "").await.is_problem(404, "NOT_FOUND", "");
+}
+
+#[tokio::test]
+async fn an_id_may_be_brought_in() {
+    let server = TestServer::start().await;
+    let operator = server.administrator(&server.operator).await;
+    let own = "ABCDEF0123456789ABCDEF0123456789";
+    let made =
+        operator.create(ALL, json!({"code": "A/B", "id": own.to_lowercase(), "status": "suspended"})).await;
+    assert_eq!((&made["id"], &made["status"]), (&json!(own), &json!("suspended")));
+    assert_eq!(operator.at("a%2fb").get("").await["id"], own);
+}
+
+/// A renamed organisation's tokens speak its new name, and its users log in on it.
+#[tokio::test]
+async fn a_code_that_changes_is_in_force_at_once() {
+    let server = TestServer::start().await;
+    let operator = server.administrator(&server.operator).await.at("CRMDEMO");
+    let token = server.log_in(&server.demo).await;
+    operator.patch("", json!({"code": "RENAMED"})).await;
+    assert!(server.is_in_force(&token).await);
+    assert_eq!(server.verify(&token).await.header("x-auth-organisation"), "RENAMED");
+    assert_eq!(server.try_password(&server.demo, "1234").await.code(), "INVALID_CREDENTIALS");
+    server.try_login("renamed", "mpadministrator", "1234").await.token();
+}
