@@ -37,7 +37,9 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
         let body = body::read(body, limits.body_bytes, limits.body_timeout).await?;
         // Reads what is harmless and says what is wrong as for the contract.
         Members::parse(&body)?;
-        let body: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &body };
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body);
+        let marks = String::from_utf8_lossy(body).replace(char::is_whitespace, "");
+        let body: &[u8] = if matches!(marks.as_str(), "" | "{}") { b"{}" } else { body };
         let value = read(body)?;
         let mut keys = head.headers.get_all("idempotency-key").iter();
         let idempotency = match (keys.next().map(HeaderValue::as_bytes), keys.next()) {
