@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-use crate::config::{self, ConfigError, Loaded, Sources};
+use crate::{
+    client,
+    config::{self, ConfigError, Loaded, Sources},
+};
 
 /// The doorkeeper of a company's Web APIs: issues tokens, says whom a token speaks for, and ends tokens.
 #[derive(Debug, Parser)]
@@ -13,7 +16,9 @@ use crate::config::{self, ConfigError, Loaded, Sources};
     version,
     after_help = "To try it:        doorward serve --demo\n\
                   To start for real: doorward init --organisation ACME --username admin\n\
-                  \x20                  doorward serve"
+                  \x20                  doorward serve\n\
+                  To manage it:     doorward login\n\
+                  \x20                  doorward user list"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -31,6 +36,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// What works on a running server.
+    #[command(flatten)]
+    Client(client::Command),
     /// Print a completion script for a shell, to be sourced by it
     Completions {
         /// The shell to complete in

@@ -2,6 +2,7 @@
 
 mod args;
 mod breached;
+mod client;
 mod config;
 mod demo;
 mod housekeeping;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(&serve),
         Command::Init(init) => init::run(&init),
         Command::Config { command } => show_config(&command),
+        Command::Client(command) => client::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Args::command(), "doorward", &mut script);

@@ -1,0 +1,84 @@
+//! What `doorward` does on a running server, over its admin API.
+//!
+//! One command is one file here. What all kinds of things have in common is in [`things`]; where requests go, and that
+//! no token goes anywhere else, is [`connection`]'s.
+
+mod connection;
+mod keys;
+mod login;
+mod organisations;
+mod output;
+mod prompt;
+mod rules;
+mod sessions;
+mod stored;
+mod things;
+mod tokens;
+mod units;
+mod users;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+
+use crate::args::WrongUse;
+
+/// A command that asks a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Log in to a server; the login is stored for the commands below
+    Login(login::Login),
+    /// Release the token of the stored login and forget it
+    Logout(login::Logout),
+    /// Change one's own password
+    Password(login::ChangePassword),
+    /// Manage organisations
+    #[command(alias = "organisations", alias = "organization", alias = "organizations")]
+    Organisation(organisations::Organisations),
+    /// Manage the units of an organisation
+    #[command(alias = "units")]
+    Unit(units::Units),
+    /// Manage the users of an organisation
+    #[command(alias = "users")]
+    User(users::Users),
+    /// Manage the Web API keys of an organisation
+    #[command(alias = "keys")]
+    Key(keys::Keys),
+    /// See who has a token, and end sessions
+    #[command(alias = "sessions")]
+    Session(sessions::Sessions),
+    /// Manage the rules of an organisation: passwords, lockout, addresses, lifetimes
+    #[command(alias = "rule")]
+    Rules(rules::Rules),
+    /// Issue, look at and release a token
+    Token(tokens::Tokens),
+}
+
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no connection can be made")?;
+    runtime.block_on(async {
+        match command {
+            Command::Login(args) => login::log_in(args).await,
+            Command::Logout(args) => login::log_out(args).await,
+            Command::Password(args) => login::change_password(args).await,
+            Command::Organisation(args) => organisations::run(args).await,
+            Command::Unit(args) => units::run(args).await,
+            Command::User(args) => users::run(args).await,
+            Command::Key(args) => keys::run(args).await,
+            Command::Session(args) => sessions::run(args).await,
+            Command::Rules(args) => rules::run(args).await,
+            Command::Token(args) => tokens::run(args).await,
+        }
+    })
+}
+
+/// A variable of the environment; an empty one is not set. No value is repeated in an error, for it may be a token.
+fn variable(name: &str) -> anyhow::Result<Option<String>> {
+    match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+        Some(Err(_)) => bail!(WrongUse(format!("{name} is not UTF-8"))),
+        Some(Ok(value)) => Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty())),
+        None => Ok(None),
+    }
+}
