@@ -301,7 +301,7 @@ impl Connection {
             ("PASSWORD_CHANGE_REQUIRED", _) => {
                 "the password must be changed first; run `doorward password`".to_owned()
             }
-            _ => in_flags(&plain(text.unwrap_or(code)), at("/member")),
+            _ => in_flags(&plain(text.unwrap_or(code))),
         };
         Refused { code: plain(code), text }.into()
     }
@@ -325,8 +325,9 @@ impl Connection {
 }
 
 /// Says the flag instead of the member of a body, where there is one.
-fn in_flags(text: &str, member: Option<&str>) -> String {
-    let Some(member) = member else { return text.to_owned() };
+fn in_flags(text: &str) -> String {
+    let about = text.strip_prefix("The parameter '").and_then(|rest| rest.split_once('\''));
+    let Some((member, problem)) = about else { return text.to_owned() };
     let name = member.split(['[', '.']).next().unwrap_or(member);
     let flag = match name {
         "code" | "name" | "username" | "password" | "secret" | "overlap" if member == name => {
@@ -340,13 +341,10 @@ fn in_flags(text: &str, member: Option<&str>) -> String {
             format!("'--{}'", name.replace('_', "-"))
         }
         "id" | "email" | "role" | "user" | "classification" | "limit" => format!("'--{name}'"),
-        _ if member.contains('.') => format!("the rule '{}'", plain(member)),
+        _ if member.contains('.') => format!("the rule '{member}'"),
         _ => return text.to_owned(),
     };
-    match text.strip_prefix(&format!("The parameter '{}'", plain(member))) {
-        Some(rest) => format!("{flag}{rest}"),
-        None => text.to_owned(),
-    }
+    format!("{flag}{problem}")
 }
 
 #[cfg(test)]
@@ -367,11 +365,11 @@ mod tests {
 
     #[test]
     fn members_become_flags() {
-        let told = |member: &str| in_flags(&format!("The parameter '{member}' is wrong."), Some(member));
+        let told = |member: &str| in_flags(&format!("The parameter '{member}' is wrong."));
         assert_eq!(told("expires_at"), "'--expires' is wrong.");
         assert_eq!(told("allowed_addresses[0]"), "'--allow' is wrong.");
         assert_eq!(told("passwords.min_length"), "the rule 'passwords.min_length' is wrong.");
         assert_eq!(told("username"), "the username is wrong.");
-        assert_eq!(in_flags("Something else.", Some("name")), "Something else.");
+        assert_eq!(in_flags("Something else."), "Something else.");
     }
 }

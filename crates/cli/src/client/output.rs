@@ -118,14 +118,16 @@ pub(super) fn member(name: &str, value: &Value, now: Timestamp, whole: bool) -> 
 /// A time as people tell it: `3 minutes ago`, `in 2 days`. Nothing if it is no time.
 pub(super) fn ago(time: &str, now: Timestamp) -> Option<String> {
     let millis = time.parse::<jiff::Timestamp>().ok()?.as_millisecond() - now.as_millis();
-    let seconds = millis.unsigned_abs() / 1000;
+    let seconds = millis.unsigned_abs().div_ceil(1000);
     if seconds < 2 {
         return Some("now".to_owned());
     }
-    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
-    // Two of a unit before it is used: "90 minutes" says more than "1 hour".
-    let (size, unit) = units.into_iter().find(|(size, _)| seconds >= 2 * size).unwrap_or((1, "second"));
-    let told = format!("{} {unit}s", seconds / size);
+    let units = [(31_557_600, "year"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    // Two of a unit before it is used: "90 minutes" says more than "1 hour". The nearest number, for what was to be 90
+    // days is a second less when it is read.
+    let (size, unit) =
+        units.into_iter().find(|(size, _)| seconds + size / 2 >= 2 * size).unwrap_or((1, "second"));
+    let told = format!("{} {unit}s", (seconds + size / 2) / size);
     Some(if millis < 0 { format!("{told} ago") } else { format!("in {told}") })
 }
 
@@ -168,7 +170,8 @@ mod tests {
         let told = |time: &str| ago(time, now).unwrap();
         assert_eq!(told("2001-09-09T01:46:40Z"), "now");
         assert_eq!(told("2001-09-09T01:43:40Z"), "3 minutes ago");
-        assert_eq!(told("2001-09-09T03:16:40Z"), "in 90 minutes");
+        assert_eq!(told("2001-09-09T03:06:40Z"), "in 80 minutes");
+        assert_eq!(told("2001-12-08T01:46:39.5Z"), "in 90 days");
         assert_eq!(told("2001-12-08T01:46:40Z"), "in 90 days");
         assert_eq!(ago("yesterday", now), None);
     }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod binary;
+mod client;
 mod errors;
 mod faults;
 mod golden;
