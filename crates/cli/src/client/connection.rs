@@ -315,11 +315,25 @@ impl Connection {
             cause = deeper;
         }
         let cause = plain(&cause.to_string());
-        let problem = if error.is_connect() { "cannot reach" } else { "the connection failed with" };
+        let server = &self.server;
+        if cause.contains("CaUsedAsEndEntity") {
+            return anyhow!(
+                "the certificate of {server} is marked as that of an authority (CA:TRUE), which no server may use; give \
+                 `doorward serve` one with CA:FALSE"
+            );
+        }
+        if cause.contains("certificate") {
+            return anyhow!(
+                "{server} is not trusted: {cause}; name the file with its certificate, or with that of who signed it, \
+                 with --ca-certificate"
+            );
+        }
+        if !error.is_connect() && server.scheme() == "http" {
+            return anyhow!("{server} does not answer as HTTP ({cause}); is it https://?");
+        }
         anyhow!(
-            "{problem} {}: {cause}; is `doorward serve` running there? Set --server or DOORWARD_SERVER to the address \
-             of its admin listener",
-            self.server
+            "cannot reach {server}: {cause}; is `doorward serve` running there? Set --server or DOORWARD_SERVER to the \
+             address of its admin listener"
         )
     }
 }
