@@ -14,10 +14,10 @@ use crate::{
 #[command(
     name = "doorward",
     version,
-    after_help = "To try it:        doorward serve --demo\n\
+    after_help = "To try it:         doorward serve --demo\n\
                   To start for real: doorward init --organisation ACME --username admin\n\
                   \x20                  doorward serve\n\
-                  To manage it:     doorward login\n\
+                  To manage it:      doorward login\n\
                   \x20                  doorward user list"
 )]
 pub(crate) struct Args {
