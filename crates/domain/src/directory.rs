@@ -166,4 +166,11 @@ pub trait Directory: Send + Sync {
 
     /// Finds whom a token speaks for: a user, and the Web API key that it was got with.
     fn find_holder(&self, user: UserId, key: Option<KeyId>) -> StoreFuture<'_, Option<Holder>>;
+
+    /// What an attacker may know of a user, beside the username and the code of the organisation: the organisation's
+    /// name, the person's name and the e-mail address. Passwords must not be made of it.
+    fn list_names(&self, user: UserId) -> StoreFuture<'_, Vec<String>> {
+        let _ = user;
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 }

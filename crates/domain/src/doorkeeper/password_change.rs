@@ -58,7 +58,9 @@ impl Doorkeeper {
             self.record(record(Reason::WeakPassword)).await.map_err(LoginError::from)?;
             return Err(ChangePasswordError::Unchanged);
         }
-        let known = vec![account.user.username.clone(), account.organisation.code.clone()];
+        let names = self.parts.directory.list_names(account.user.id).await.map_err(LoginError::from)?;
+        let mut known = vec![account.user.username.clone(), account.organisation.code.clone()];
+        known.extend(names);
         let salt = self.parts.random.bytes().map_err(LoginError::from)?;
         let chosen = self.parts.passwords.choose(new, rules.passwords, known, salt).await;
         let new_hash = match chosen.map_err(LoginError::from)? {

@@ -97,6 +97,10 @@ impl Directory for SqliteDirectory {
     fn find_holder(&self, user: UserId, key: Option<KeyId>) -> StoreFuture<'_, Option<Holder>> {
         self.ask(move |transaction| lookup::find_holder(transaction, user, key))
     }
+
+    fn list_names(&self, user: UserId) -> StoreFuture<'_, Vec<String>> {
+        self.ask(move |transaction| lookup::list_names(transaction, user))
+    }
 }
 
 impl Drop for SqliteDirectory {

@@ -91,6 +91,16 @@ pub(super) fn find_holder(
     found.optional()
 }
 
+pub(super) fn list_names(transaction: &Transaction<'_>, user: UserId) -> Result<Vec<String>> {
+    let sql = "
+        SELECT organisation.name, person_name, email
+        FROM user JOIN organisation ON organisation.id = user.organisation WHERE user.id = ?1";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let names = statement
+        .query_row([user.to_bytes()], |row| Ok([row.get::<_, Option<String>>(0)?, row.get(1)?, row.get(2)?]));
+    Ok(names.optional()?.into_iter().flatten().flatten().collect())
+}
+
 /// Adds what lies in other tables.
 fn complete(
     transaction: &Transaction<'_>,
