@@ -256,7 +256,9 @@ impl Tenant {
             None => (PlainKey::generate(self.random())?, true),
         };
         let user = self.get_key(id).await?.key.value.user;
-        let overlap_until = (!rotation.overlap.is_zero()).then(|| self.now().plus(rotation.overlap));
+        let until = self.now().plus(rotation.overlap);
+        // Less than the clock counts is nothing, and ends the sessions too.
+        let overlap_until = (until > self.now()).then_some(until);
         let audit = AuditRecord { user: Some(user), key: Some(id), ..self.audit(Event::KeyRotated) };
         let change = Change::RotateKey {
             organisation: self.id(),
