@@ -4,7 +4,7 @@
 //! type does not matter, an empty body is an empty object, members nobody asked for are left alone, and an error
 //! names the byte, and the no-break space that sits there.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use axum::{
     body::Body,
@@ -38,6 +38,18 @@ impl Members {
             return Ok(Self::default());
         }
         serde_json::from_str(text).map_err(|error| ApiError::MalformedRequest(explain(text, &error)))
+    }
+
+    /// Refuses a member that is given more than once, for it cannot be told which is meant.
+    pub fn each_once(&self) -> Result<(), ApiError> {
+        let mut names = HashSet::new();
+        match self.0.iter().find(|(name, _)| !names.insert(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+                Err(ApiError::InvalidParameter(name.into(), "is given more than once; send it once".into()))
+            }
+        }
     }
 
     /// The text of a member. `null` and `""` mean that it was not given.

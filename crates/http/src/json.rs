@@ -36,7 +36,7 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
         let (head, body) = request.into_parts();
         let body = body::read(body, limits.body_bytes, limits.body_timeout).await?;
         // Reads what is harmless and says what is wrong as for the contract.
-        Members::parse(&body)?;
+        Members::parse(&body)?.each_once()?;
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body);
         let marks = String::from_utf8_lossy(body).replace(char::is_whitespace, "");
         let body: &[u8] = if matches!(marks.as_str(), "" | "{}") { b"{}" } else { body };
