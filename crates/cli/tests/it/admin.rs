@@ -1,13 +1,18 @@
 //! The admin API, `/admin/v1`.
 
 mod callers;
+mod keys;
 mod names;
 mod organisations;
+mod records;
 mod recreated;
 mod requests;
 mod routes;
+mod rules;
+mod sessions;
 mod tenancy;
 mod units;
+mod users;
 
 use doorward_testkit::Answer;
 
@@ -43,4 +48,29 @@ fn seen(answer: &Answer) -> (u16, String, Vec<(String, String)>) {
         .collect();
     headers.sort();
     (answer.status, answer.text.clone(), headers)
+}
+
+/// Options under which the test's own requests come from where `X-Forwarded-For` says.
+fn behind_a_proxy() -> doorward_testkit::Options {
+    let proxies = doorward_domain::address::TrustedProxies::new(vec!["127.0.0.1".parse().unwrap()]);
+    doorward_testkit::Options { proxies, ..doorward_testkit::Options::default() }
+}
+
+/// A login with a password from an address.
+async fn log_in_from(
+    server: &doorward_testkit::TestServer,
+    address: &str,
+    username: &str,
+    password: &str,
+) -> Answer {
+    let body = serde_json::json!({"username": username, "password": password, "organisation": "CRMDEMO"});
+    let request = server.request("POST", "/authentication/token").header("x-forwarded-for", address);
+    Answer::of(request.json(&body)).await
+}
+
+/// A login with a Web API key from an address.
+async fn key_from(server: &doorward_testkit::TestServer, address: &str, secret: &str) -> Answer {
+    let request =
+        server.request("POST", "/authentication/web_api_key/token").header("x-forwarded-for", address);
+    Answer::of(request.basic_auth(secret, Some(""))).await
 }

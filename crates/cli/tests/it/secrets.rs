@@ -10,6 +10,8 @@ use crate::program::{Server, run};
 const PASSWORD: &str = "canary-password-7f3a";
 const WRONG: &str = "canary-wrong-guess-91c2";
 const KEY: &str = "CANARY-KEY-5D10";
+const NEW_PASSWORD: &str = "canary new password 40f7 otter";
+const BROUGHT_IN: &str = "CANARY-BROUGHT-IN-77E1";
 
 #[tokio::test]
 async fn s1_no_secret_is_in_logs_metrics_answers_or_files() {
@@ -64,6 +66,7 @@ async fn s1_no_secret_is_in_logs_metrics_answers_or_files() {
     let introspect =
         server.request("POST", "/oauth2/introspect").bearer_auth(&other).form(&[("token", &token)]);
     answers.push(Answer::of(introspect).await);
+    let shown_once = administer(&server, &other, &mut answers).await;
     answers.push(post("/authentication/token/release", json!({"token": token}).to_string()).await);
     let metrics = Answer::of(reqwest::Client::new().get(format!("http://{}/metrics", server.admin))).await;
     assert!(metrics.text.contains("doorward_requests"));
@@ -73,7 +76,8 @@ async fn s1_no_secret_is_in_logs_metrics_answers_or_files() {
     assert_eq!(code, Some(0));
     assert!(log.contains("answered"), "{log}");
 
-    let secrets = [PASSWORD, WRONG, KEY, &token, &other];
+    let mut secrets = vec![PASSWORD, WRONG, KEY, NEW_PASSWORD, BROUGHT_IN, &token, &other];
+    secrets.extend(shown_once.iter().map(String::as_str));
     for answer in &answers {
         let text = format!("{answer:?}");
         assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
@@ -83,12 +87,55 @@ async fn s1_no_secret_is_in_logs_metrics_answers_or_files() {
     }
     for file in files(&data) {
         let bytes = std::fs::read(&file).unwrap();
-        for secret in secrets {
+        for secret in &secrets {
             let has =
                 bytes.windows(secret.len()).any(|window| window.eq_ignore_ascii_case(secret.as_bytes()));
             assert!(!has, "{} holds {secret}", file.display());
         }
     }
+}
+
+/// Sets and shows secrets as administrators do. Returns those that were shown, which is to be the only time.
+async fn administer(server: &Server, token: &str, answers: &mut Vec<Answer>) -> Vec<String> {
+    let send = async |method: &str, path: &str, body: String| {
+        let url = format!("http://{}/admin/v1/organisations/ACME{path}", server.admin);
+        let request = reqwest::Client::new().request(method.parse().unwrap(), url).bearer_auth(token);
+        Answer::of(request.body(body)).await
+    };
+    let user = json!({"username": "ann", "password": NEW_PASSWORD});
+    let user = send("POST", "/users", user.to_string()).await;
+    let id = user.json()["id"].as_str().unwrap().to_owned();
+    answers.push(user);
+    let key = json!({"name": "In", "user": id, "secret": BROUGHT_IN}).to_string();
+    answers.push(send("POST", "/keys", key).await);
+    let change = json!({
+        "organisation": "ACME", "username": "ann", "password": WRONG, "new_password": NEW_PASSWORD,
+    });
+    let change = server.request("POST", "/authentication/password").body(change.to_string());
+    answers.push(Answer::of(change).await);
+    for (path, body) in [
+        ("/users", format!("{{\"username\":\"{WRONG}\",\"password\":[\"{WRONG}\"]}}")),
+        ("/users", format!("{{\"username\":\"bob\",\"password\":\"{WRONG}\" oops")),
+        ("/keys", json!({"name": "In", "user": id, "secret": {"is": WRONG}}).to_string()),
+        ("/keys", json!({"name": "In", "user": id, "secret": BROUGHT_IN}).to_string()),
+    ] {
+        answers.push(send("POST", path, body).await);
+    }
+    let mut shown = Vec::new();
+    let mut show = |answer: Answer, member: &str| {
+        let body = answer.json();
+        shown.push(body[member].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned());
+        body["id"].as_str().unwrap_or_default().to_owned()
+    };
+    show(send("POST", &format!("/users/{id}/password"), "{}".into()).await, "password");
+    let key = json!({"name": "Job", "user": id}).to_string();
+    let key = show(send("POST", "/keys", key).await, "secret");
+    show(send("POST", &format!("/keys/{key}/rotate"), "{}".into()).await, "secret");
+    for path in ["", "/users", "/keys", "/sessions", "/rules", &format!("/keys/{key}")] {
+        answers.push(send("GET", &format!("{path}?token={token}&secret={KEY}"), String::new()).await);
+        answers.push(send("GET", path, String::new()).await);
+    }
+    shown
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
