@@ -169,8 +169,5 @@ pub trait Directory: Send + Sync {
 
     /// What an attacker may know of a user, beside the username and the code of the organisation: the organisation's
     /// name, the person's name and the e-mail address. Passwords must not be made of it.
-    fn list_names(&self, user: UserId) -> StoreFuture<'_, Vec<String>> {
-        let _ = user;
-        Box::pin(std::future::ready(Ok(Vec::new())))
-    }
+    fn list_names(&self, user: UserId) -> StoreFuture<'_, Vec<String>>;
 }

@@ -95,6 +95,10 @@ impl Directory for Acme {
     fn find_holder(&self, _: UserId, _: Option<KeyId>) -> StoreFuture<'_, Option<Holder>> {
         Box::pin(async { Ok(None) })
     }
+
+    fn list_names(&self, _: UserId) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 /// A doorkeeper whose one hashing thread never takes a password up.

@@ -239,6 +239,7 @@ async fn ask_everything(directory: &SqliteDirectory) {
     directory.find_by_name(canonical("acme"), canonical("nobody")).await.unwrap();
     directory.find_by_key(doorward_domain::credential::KeyDigest::from_bytes([31; 32])).await.unwrap();
     directory.find_holder(ZOE, Some(KEY)).await.unwrap();
+    directory.list_names(ZOE).await.unwrap();
     directory.find_organisation(OrganisationReference::Id(ACME)).await.unwrap();
     directory.find_organisation(OrganisationReference::Code(canonical("acme"))).await.unwrap();
     directory.list_organisations(OrganisationFilter::default(), page()).await.unwrap();
