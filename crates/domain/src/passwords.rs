@@ -11,8 +11,8 @@ use std::{
 };
 
 use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{self, PasswordHasher, PasswordVerifier, phc},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{self, Output, ParamsString, Salt},
 };
 use tokio::sync::oneshot;
 
@@ -63,23 +63,34 @@ impl Argon2Cost {
 
     /// Hashes on the calling thread. For set-up; the server hashes through [`Passwords`].
     pub fn hash(self, password: &Password, random: &dyn Randomness) -> Result<PasswordHash, HashError> {
-        Ok(self.hash_with_salt(password, random.bytes()?)?)
+        Ok(self.hash_with_salt(password, random.bytes()?, &mut Memory::default())?)
     }
 
-    fn hash_with_salt(self, password: &Password, salt: [u8; 16]) -> Result<PasswordHash, InvalidCost> {
+    fn hash_with_salt(
+        self,
+        password: &Password,
+        salt: [u8; 16],
+        memory: &mut Memory,
+    ) -> Result<PasswordHash, InvalidCost> {
         let params =
             Params::new(self.memory_kib, self.iterations, self.parallelism, None).map_err(|_| InvalidCost)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let hash: phc::PasswordHash =
-            argon2.hash_password_with_salt(password.expose().as_bytes(), &salt).map_err(|_| InvalidCost)?;
+        let hash = phc::PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(argon2.params()).map_err(|_| InvalidCost)?,
+            salt: Some(Salt::new(&salt).map_err(|_| InvalidCost)?),
+            hash: memory.hash(&argon2, password, &salt, Params::DEFAULT_OUTPUT_LEN),
+        };
+        hash.hash.ok_or(InvalidCost)?;
         Ok(PasswordHash(hash.to_string()))
     }
 
     /// Does the work by which this cost exceeds that of a hash made earlier, so that a wrong password takes as long
     /// where the hash is old as where there is none (`security.md` C5).
-    fn make_up_for(self, hash: &phc::PasswordHash, password: &Password, salt: [u8; 16]) {
+    fn make_up_for(self, hash: &phc::PasswordHash, password: &Password, salt: [u8; 16], memory: &mut Memory) {
         if let Some(rest) = self.beyond(hash) {
-            let _ = std::hint::black_box(rest.hash_with_salt(password, salt));
+            let _ = std::hint::black_box(rest.hash_with_salt(password, salt, memory));
         }
     }
 
@@ -152,7 +163,34 @@ pub struct HashingLimits {
     pub queue: usize,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// The memory that hashes fill, kept by each thread from one to the next: to get as much anew from the operating system
+/// takes up to half as long again as the hash, and how much depends on what else goes on.
+#[derive(Default)]
+struct Memory(Vec<Block>);
+
+impl Memory {
+    /// Computes a hash; `None` if Argon2 refuses what it is given or the memory is not to be had.
+    fn hash(
+        &mut self,
+        argon2: &Argon2<'_>,
+        password: &Password,
+        salt: &[u8],
+        length: usize,
+    ) -> Option<Output> {
+        let count = argon2.params().block_count();
+        if let Some(missing) = count.checked_sub(self.0.len()) {
+            self.0.try_reserve_exact(missing).ok()?;
+            self.0.resize(count, Block::new());
+        }
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = output.get_mut(..length)?;
+        let password = password.expose().as_bytes();
+        argon2.hash_password_into_with_memory(password, salt, output, &mut self.0[..count]).ok()?;
+        Output::new(output).ok()
+    }
+}
 
 struct Waiting {
     ticket: u64,
@@ -180,6 +218,7 @@ impl Shared {
     }
 
     fn work(&self) {
+        let mut memory = Memory::default();
         loop {
             let mut queue = self.queue();
             let next = loop {
@@ -193,7 +232,7 @@ impl Shared {
             };
             drop(queue);
             self.observer.hash_waited(self.clock.now().since(next.since));
-            (next.job)();
+            (next.job)(&mut memory);
         }
     }
 }
@@ -263,13 +302,13 @@ impl Passwords {
         salt: [u8; 16],
     ) -> Result<Verdict, HashError> {
         let (cost, stand_in) = (self.cost, self.stand_in.clone());
-        self.run(move || verify(&password, stored.as_ref(), &stand_in, cost, salt)).await
+        self.run(move |memory| verify(&password, stored.as_ref(), &stand_in, cost, salt, memory)).await
     }
 
     /// Hashes a new password with today's parameters.
     pub async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<PasswordHash, HashError> {
         let cost = self.cost;
-        Ok(self.run(move || cost.hash_with_salt(&password, salt)).await??)
+        Ok(self.run(move |memory| cost.hash_with_salt(&password, salt, memory)).await??)
     }
 
     /// Judges a new password by the rules and the list of leaked ones, and hashes it. `known` is what an attacker knows
@@ -282,7 +321,7 @@ impl Passwords {
         salt: [u8; 16],
     ) -> Result<Result<PasswordHash, Weakness>, HashError> {
         let (cost, breached) = (self.cost, self.breached.clone());
-        let choose = move || {
+        let choose = move |memory: &mut Memory| {
             let known: Vec<_> = known.iter().map(String::as_str).collect();
             if let Err(weakness) = rules.check(&password, &known) {
                 return Ok(Err(weakness));
@@ -294,7 +333,7 @@ impl Passwords {
             if is_breached {
                 return Ok(Err(Weakness::Breached));
             }
-            Ok(Ok(cost.hash_with_salt(&password, salt)?))
+            Ok(Ok(cost.hash_with_salt(&password, salt, memory)?))
         };
         self.run(choose).await?
     }
@@ -306,11 +345,11 @@ impl Passwords {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, HashError> {
         let (answer, answered) = oneshot::channel();
         // The caller may have gone; then nobody wants the result.
-        let _place = self.enter(Box::new(move || drop(answer.send(work()))))?;
+        let _place = self.enter(Box::new(move |memory| drop(answer.send(work(memory)))))?;
         answered.await.map_err(|_| HashError::Stopped)
     }
 
@@ -349,20 +388,22 @@ fn verify(
     stand_in: &PasswordHash,
     cost: Argon2Cost,
     salt: [u8; 16],
+    memory: &mut Memory,
 ) -> Verdict {
     let hash = stored.and_then(|stored| phc::PasswordHash::new(&stored.0).ok());
-    match hash.as_ref().and_then(|hash| Some((hash, compare(password, hash)?))) {
+    match hash.as_ref().and_then(|hash| Some((hash, compare(password, hash, memory)?))) {
         Some((hash, true)) => {
-            let upgrade = cost.exceeds(hash).then(|| cost.hash_with_salt(password, salt).ok()).flatten();
+            let upgrade =
+                cost.exceeds(hash).then(|| cost.hash_with_salt(password, salt, memory).ok()).flatten();
             Verdict::Right { upgrade }
         }
         Some((hash, false)) => {
-            cost.make_up_for(hash, password, salt);
+            cost.make_up_for(hash, password, salt, memory);
             Verdict::Wrong
         }
         None => {
             if let Ok(stand_in) = phc::PasswordHash::new(&stand_in.0) {
-                std::hint::black_box(compare(password, &stand_in));
+                std::hint::black_box(compare(password, &stand_in, memory));
             }
             Verdict::Unusable
         }
@@ -371,13 +412,13 @@ fn verify(
 
 /// Whether it is the password of this hash. `None` if Argon2 cannot tell: what is stored is only a part of a hash,
 /// or of another algorithm. It then returns without having computed anything.
-fn compare(password: &Password, hash: &phc::PasswordHash) -> Option<bool> {
-    hash.salt.zip(hash.hash)?;
-    match Argon2::default().verify_password(password.expose().as_bytes(), hash) {
-        Ok(()) => Some(true),
-        Err(password_hash::Error::PasswordInvalid) => Some(false),
-        Err(_) => None,
-    }
+fn compare(password: &Password, hash: &phc::PasswordHash, memory: &mut Memory) -> Option<bool> {
+    let (salt, stored) = hash.salt.zip(hash.hash)?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = hash.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(hash).ok()?);
+    // In constant time (`security.md` S3).
+    Some(memory.hash(&argon2, password, &salt, stored.len())? == stored)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use argon2::{PasswordHasher, PasswordVerifier};
+
 use super::*;
 use crate::clock::TimeSource;
 
@@ -91,7 +93,7 @@ impl<'a> Blockade<'a> {
     fn of(passwords: &'a Passwords) -> Self {
         let (started, has_started) = mpsc::channel();
         let (let_go, go) = mpsc::channel::<()>();
-        let mut job = Box::pin(passwords.run(move || {
+        let mut job = Box::pin(passwords.run(move |_| {
             started.send(()).unwrap();
             let _ = go.recv();
         }));
@@ -216,7 +218,11 @@ fn c5_the_stand_in_is_a_whole_hash_of_the_same_parameters() {
         assert_eq!(stand_in.version, real.version);
         assert_eq!(stand_in.salt.unwrap().len(), real.salt.unwrap().len());
         assert_eq!(stand_in.hash.unwrap().len(), real.hash.unwrap().len());
-        assert_eq!(compare(&password("right"), &stand_in), Some(false), "a comparison with it is computed");
+        assert_eq!(
+            compare(&password("right"), &stand_in, &mut Memory::default()),
+            Some(false),
+            "a comparison with it is computed"
+        );
     }
 }
 
@@ -224,7 +230,10 @@ fn c5_the_stand_in_is_a_whole_hash_of_the_same_parameters() {
 fn c5_nobody_knows_the_password_of_the_stand_in_and_it_would_not_do() {
     let (passwords, _) = start(COST);
     let known = COST.hash(&password("known"), &Counter::default()).unwrap();
-    assert_eq!(verify(&password("known"), None, &known, COST, SALT), Verdict::Unusable);
+    assert_eq!(
+        verify(&password("known"), None, &known, COST, SALT, &mut Memory::default()),
+        Verdict::Unusable
+    );
     assert_ne!(passwords.stand_in, known);
 }
 
@@ -260,7 +269,7 @@ async fn o1_who_hangs_up_frees_their_place_and_is_not_hashed_for() {
     let was_run = Arc::new(AtomicBool::new(false));
     let mut gone = Box::pin(passwords.run({
         let was_run = was_run.clone();
-        move || was_run.store(true, Ordering::Relaxed)
+        move |_| was_run.store(true, Ordering::Relaxed)
     }));
     let mut stays = pin!(passwords.verify(password("a"), None, SALT));
     assert!(poll_once(stays.as_mut()).is_pending() && poll_once(gone.as_mut()).is_pending());
@@ -284,7 +293,7 @@ async fn o1_who_waits_longest_is_served_first() {
     let (tell, served) = mpsc::channel();
     let mut waiting = ["first", "second"].map(|who| {
         let tell = tell.clone();
-        Box::pin(passwords.run(move || tell.send(who).unwrap()))
+        Box::pin(passwords.run(move |_| tell.send(who).unwrap()))
     });
     assert!(waiting.iter_mut().all(|job| poll_once(job.as_mut()).is_pending()));
     blockade.lift().await;
@@ -325,7 +334,7 @@ fn dropping_waits_for_the_hash_under_way_and_ends_the_threads() {
     let (started, has_started) = mpsc::channel();
     let is_finished = Arc::new(AtomicBool::new(false));
     let finish = is_finished.clone();
-    let mut job = Box::pin(passwords.run(move || {
+    let mut job = Box::pin(passwords.run(move |_| {
         started.send(()).unwrap();
         let _ = go.recv();
         finish.store(true, Ordering::Relaxed);
@@ -386,7 +395,10 @@ fn c5_what_an_old_hash_lacks_of_todays_work_is_made_up_for() {
         let old = Argon2Cost { memory_kib, iterations, parallelism };
         let hash = old.hash(&password("right"), &Counter::default()).unwrap();
         let rest = today.beyond(&phc::PasswordHash::new(hash.as_str()).unwrap()).unwrap();
-        assert!(rest.hash_with_salt(&password("wrong"), SALT).is_ok(), "{rest:?} is possible");
+        assert!(
+            rest.hash_with_salt(&password("wrong"), SALT, &mut Memory::default()).is_ok(),
+            "{rest:?} is possible"
+        );
         let done = work(old) + work(rest);
         assert!(work(today) - done <= u64::from(today.iterations), "{old:?} with {rest:?}");
     }
@@ -431,4 +443,19 @@ async fn c3_a_chosen_password_is_judged_and_hashed() {
     let without = || PasswordRules { blocklist: false, ..rules() };
     assert!(choose("hinter pluto abend kran", without()).await.unwrap().is_ok());
     assert!(choose("torn page of the list", without()).await.unwrap().is_ok());
+}
+
+/// The memory that one hash has filled makes no difference to the next, whichever of them is larger.
+#[test]
+fn c4_memory_that_was_used_gives_the_hashes_that_fresh_memory_gives() {
+    let mut memory = Memory::default();
+    for (n, cost) in [RAISED, COST, RAISED, COST, COST].into_iter().enumerate() {
+        let right = password(&format!("password {n}"));
+        let hash = cost.hash_with_salt(&right, SALT, &mut memory).unwrap();
+        let parsed = phc::PasswordHash::new(hash.as_str()).unwrap();
+        let text = right.expose().as_bytes();
+        assert!(Argon2::default().verify_password(text, &parsed).is_ok(), "by the crate's own memory");
+        assert_eq!(compare(&right, &parsed, &mut memory), Some(true));
+        assert_eq!(compare(&password("other"), &parsed, &mut memory), Some(false));
+    }
 }
