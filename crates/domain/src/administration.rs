@@ -205,10 +205,6 @@ impl Administrator {
             organisation,
         })
     }
-
-    fn only_operators(&self) -> Answer<()> {
-        only_operators(self.is_operator)
-    }
 }
 
 fn only_operators(is_operator: bool) -> Answer<()> {
@@ -327,6 +323,16 @@ fn moved() -> AdminError {
     )
 }
 
+/// What became of a deletion.
+fn deleted(outcome: Outcome) -> Answer<()> {
+    match outcome {
+        Outcome::Committed(_) => Ok(()),
+        Outcome::Refused => Err(AdminError::NotFound),
+        Outcome::Stale => Err(AdminError::Stale),
+        Outcome::Taken(_) | Outcome::InUse | Outcome::Repeated => Err(moved()),
+    }
+}
+
 /// Lets a caller go on who has seen this revision, or who does not say.
 fn expect(seen: Option<Revision>, now: Revision) -> Answer<()> {
     if seen.is_none_or(|seen| seen == now) { Ok(()) } else { Err(AdminError::Stale) }
@@ -348,7 +354,11 @@ impl Changes {
 }
 
 fn name(member: &'static str, text: &str) -> Answer<Name> {
-    Name::new(text).map_err(|error| AdminError::Invalid { member, problem: format!("{error}; send another") })
+    Name::new(text).map_err(|error| invalid(member, format!("{error}; send another")))
+}
+
+fn invalid(member: &'static str, problem: impl Into<String>) -> AdminError {
+    AdminError::Invalid { member, problem: problem.into() }
 }
 
 /// A text for people: short, on one line, and something.
@@ -358,8 +368,7 @@ fn text(member: &'static str, text: &str) -> Answer<String> {
 
 /// A cursor that is none of its list. Taken for the beginning it would send its reader round in circles.
 fn not_a_place() -> AdminError {
-    let problem = "is not the 'next' of a page of this list; send it as it was, or not at all".to_owned();
-    AdminError::Invalid { member: "after", problem }
+    invalid("after", "is not the 'next' of a page of this list; send it as it was, or not at all")
 }
 
 /// Refuses a cursor that is none of a list by id.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    AdminError, Administration, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, expect,
-    find_made, id_taken, moved, taken, text,
+    AdminError, Administration, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, deleted, expect,
+    find_made, id_taken, invalid, moved, taken, text,
 };
 use crate::{
     address::Network,
@@ -39,7 +39,7 @@ pub struct NewKey {
     /// The time from which it is no longer accepted.
     pub expires_at: Option<Timestamp>,
     /// Its secret, if it is brought in from elsewhere; a new one if `None`.
-    pub secret: Option<String>,
+    pub secret: Option<PlainKey>,
 }
 
 /// A change of a Web API key: what is `None` stays.
@@ -65,7 +65,7 @@ pub struct Rotation {
     /// How long the secrets before it are still accepted; if not at all, the key's sessions end too.
     pub overlap: Duration,
     /// The new secret, if it is brought in from elsewhere; a new one if `None`.
-    pub secret: Option<String>,
+    pub secret: Option<PlainKey>,
 }
 
 /// A key with a secret that is shown this once.
@@ -95,27 +95,21 @@ fn secret_taken(unique: Unique) -> AdminError {
     }
 }
 
-fn invalid(member: &'static str, problem: impl Into<String>) -> AdminError {
-    AdminError::Invalid { member, problem: problem.into() }
-}
-
 fn new_secret(key: &PlainKey) -> NewSecret {
     NewSecret { digest: key.digest(), hint: key.hint() }
 }
 
-/// A secret that was brought in: it must fit into the username of HTTP Basic.
-fn brought_in(text: &str) -> Answer<PlainKey> {
+/// Judges a secret that was brought in: it must fit into the username of HTTP Basic and be hard to guess.
+fn check_secret(secret: &PlainKey) -> Answer<()> {
+    let text = secret.expose();
     if text.chars().count() < SHORTEST_SECRET {
-        return Err(invalid(
-            "secret",
-            format!("has fewer than {SHORTEST_SECRET} characters, which can be guessed"),
-        ));
+        let problem = format!("has fewer than {SHORTEST_SECRET} characters, which can be guessed");
+        return Err(invalid("secret", problem));
     }
     if text.contains(|c: char| c == ':' || c.is_control()) {
         return Err(invalid("secret", "has a colon or a control character, which HTTP Basic cannot send"));
     }
-    let too_long = || invalid("secret", format!("is longer than {} bytes", PlainKey::MAX_BYTES));
-    PlainKey::parse(text).ok_or_else(too_long)
+    Ok(())
 }
 
 fn check_addresses(addresses: &[Network]) -> Answer<()> {
@@ -148,14 +142,22 @@ impl Tenant {
         self.catalogue().find_key(self.id(), id).await?.ok_or(AdminError::NotFound)
     }
 
-    /// The time so long ago, or so far ahead, for filters.
-    pub fn time(
-        &self,
-        ago: Option<Duration>,
-        ahead: Option<Duration>,
-    ) -> (Option<Timestamp>, Option<Timestamp>) {
-        let now = self.now();
-        (ago.map(|ago| now.minus(ago)), ahead.map(|ahead| now.plus(ahead)))
+    /// The time that is so long ago, for a [`KeyFilter`].
+    pub fn ago(&self, duration: Duration) -> Timestamp {
+        self.now().minus(duration)
+    }
+
+    /// The time that is so far ahead, for a [`KeyFilter`].
+    pub fn ahead(&self, duration: Duration) -> Timestamp {
+        self.now().plus(duration)
+    }
+
+    /// The secret that was brought in, or a new one, and whether it is new.
+    fn secret(&self, brought_in: Option<PlainKey>) -> Answer<(PlainKey, bool)> {
+        match brought_in {
+            Some(secret) => check_secret(&secret).map(|()| (secret, false)),
+            None => Ok((PlainKey::generate(self.random())?, true)),
+        }
     }
 
     /// Creates a key, whose secret is shown this once.
@@ -177,10 +179,7 @@ impl Tenant {
         }
         check_addresses(&new.allowed_addresses)?;
         let id = new.id.map_or_else(|| KeyId::generate(self.now(), self.random()), Ok)?;
-        let (secret, is_new) = match &new.secret {
-            Some(secret) => (brought_in(secret)?, false),
-            None => (PlainKey::generate(self.random())?, true),
-        };
+        let (secret, is_new) = self.secret(new.secret)?;
         let key = Key {
             id,
             user: new.user,
@@ -251,15 +250,12 @@ impl Tenant {
         if rotation.overlap > LONGEST_OVERLAP {
             return Err(invalid("overlap", "is longer than 366 days; send a shorter one, such as 24h"));
         }
-        let (secret, is_new) = match &rotation.secret {
-            Some(secret) => (brought_in(secret)?, false),
-            None => (PlainKey::generate(self.random())?, true),
-        };
+        let (secret, is_new) = self.secret(rotation.secret)?;
         let user = self.get_key(id).await?.key.value.user;
-        let until = self.now().plus(rotation.overlap);
-        // Less than the clock counts is nothing, and ends the sessions too.
-        let overlap_until = (until > self.now()).then_some(until);
         let audit = AuditRecord { user: Some(user), key: Some(id), ..self.audit(Event::KeyRotated) };
+        // By the time of the change. Less than the clock counts is no overlap, and ends the sessions too.
+        let until = audit.at.plus(rotation.overlap);
+        let overlap_until = (until > audit.at).then_some(until);
         let change = Change::RotateKey {
             organisation: self.id(),
             user,
@@ -284,11 +280,6 @@ impl Tenant {
         let user = self.get_key(id).await?.key.value.user;
         let audit = AuditRecord { user: Some(user), key: Some(id), ..self.audit(Event::Deleted) };
         let change = Change::DeleteKey { organisation: self.id(), user, id, expected: seen };
-        match self.submit(change, audit).await? {
-            Outcome::Committed(_) => Ok(()),
-            Outcome::Refused => Err(AdminError::NotFound),
-            Outcome::Stale => Err(AdminError::Stale),
-            Outcome::Taken(_) | Outcome::InUse | Outcome::Repeated => Err(moved()),
-        }
+        deleted(self.submit(change, audit).await?)
     }
 }

@@ -1,8 +1,8 @@
 //! Organisations.
 
 use super::{
-    AdminError, Administrator, Answer, Changes, Created, Idempotency, TRIES, Tenant, audit, create, expect,
-    find_made, id_taken, moved, name, taken, text,
+    AdminError, Administrator, Answer, Changes, Created, Idempotency, TRIES, Tenant, audit, create, deleted,
+    expect, find_made, id_taken, invalid, moved, name, only_operators, taken, text,
 };
 use crate::{
     audit::Event,
@@ -73,7 +73,7 @@ impl Administrator {
         new: NewOrganisation,
         idempotency: Option<Idempotency>,
     ) -> Answer<Created<Stored<Organisation>>> {
-        self.only_operators()?;
+        only_operators(self.is_operator)?;
         let administration = &self.administration;
         if let Some(made) = find_made(administration, self.user, idempotency).await? {
             return self.created(made, true).await;
@@ -135,7 +135,7 @@ impl Tenant {
                 return Ok(stored);
             }
             if changes.0.iter().any(|member| *member != "name") {
-                super::only_operators(self.is_operator)?;
+                only_operators(self.is_operator)?;
             }
             if organisation.is_operator && organisation.status == Status::Disabled {
                 return Err(keeps_working("suspended"));
@@ -156,23 +156,18 @@ impl Tenant {
     /// Deletes the organisation with all that belongs to it, and ends its sessions. Its code must be said again. For
     /// administrators of the operator organisation.
     pub async fn delete_organisation(&self, code: &str, seen: Option<Revision>) -> Answer<()> {
-        super::only_operators(self.is_operator)?;
+        only_operators(self.is_operator)?;
         let Organisation { code: own, is_operator, id, .. } = &self.organisation.value;
         if Name::new(code).ok().is_none_or(|code| code.canonical() != own.canonical()) {
             let problem =
                 format!("is not the organisation's code; to delete it with all it has, send '{own}'");
-            return Err(AdminError::Invalid { member: "code", problem });
+            return Err(invalid("code", problem));
         }
         if *is_operator {
             return Err(keeps_working("deleted"));
         }
         let change = Change::DeleteOrganisation { id: *id, expected: seen };
-        match self.submit(change, self.audit(Event::Deleted)).await? {
-            Outcome::Committed(_) => Ok(()),
-            Outcome::Refused => Err(AdminError::NotFound),
-            Outcome::Stale => Err(AdminError::Stale),
-            Outcome::Taken(_) | Outcome::InUse | Outcome::Repeated => Err(moved()),
-        }
+        deleted(self.submit(change, self.audit(Event::Deleted)).await?)
     }
 }
 

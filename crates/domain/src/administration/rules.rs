@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AdminError, Answer, TRIES, Tenant, expect, moved};
+use super::{AdminError, Answer, TRIES, Tenant, expect, invalid, moved};
 use crate::{
     audit::Event,
     change::Change,
@@ -83,7 +83,7 @@ impl Tenant {
                     shorter.as_str(),
                     rules.get(shorter)
                 );
-                return Err(AdminError::Invalid { member: at_fault.as_str(), problem });
+                return Err(invalid(at_fault.as_str(), problem));
             }
             let mut audit = self.audit(Event::RulesSet);
             let changed = given.keys().filter(|rule| overrides.get(rule) != before.get(rule));

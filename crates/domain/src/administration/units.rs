@@ -1,8 +1,8 @@
 //! Units.
 
 use super::{
-    AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, expect, find_made, id_taken, moved,
-    name, taken,
+    AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, deleted, expect, find_made, id_taken,
+    moved, name, taken,
 };
 use crate::{
     audit::{AuditRecord, Event},
@@ -105,14 +105,11 @@ impl Tenant {
         let audit = AuditRecord { unit: Some(id), ..self.audit(Event::Deleted) };
         let change = Change::DeleteUnit { organisation: self.id(), id, expected: seen };
         match self.submit(change, audit).await? {
-            Outcome::Committed(_) => Ok(()),
-            Outcome::Refused => Err(AdminError::NotFound),
-            Outcome::Stale => Err(AdminError::Stale),
             Outcome::InUse => Err(AdminError::Conflict(
                 "The unit is the default unit of some users; list them with '?unit=' and give them another first."
                     .into(),
             )),
-            Outcome::Taken(_) | Outcome::Repeated => Err(moved()),
+            outcome => deleted(outcome),
         }
     }
 }

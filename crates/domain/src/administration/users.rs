@@ -1,8 +1,8 @@
 //! Users and their passwords.
 
 use super::{
-    AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, expect, find_made, id_taken,
-    moved, name, taken, text,
+    AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, deleted, expect, find_made,
+    id_taken, invalid, moved, name, taken, text,
 };
 use crate::{
     audit::{AuditRecord, Event},
@@ -81,10 +81,6 @@ fn name_taken(unique: Unique) -> AdminError {
     }
 }
 
-fn invalid(member: &'static str, problem: impl Into<String>) -> AdminError {
-    AdminError::Invalid { member, problem: problem.into() }
-}
-
 /// Looks like an address that mail can be sent to. Whether it can be is found out by sending.
 fn email(address: &str) -> Answer<String> {
     let address = text("email", address)?;
@@ -160,7 +156,7 @@ impl Tenant {
         let audit = AuditRecord { user: Some(id), ..self.audit(Event::Created) };
         let before = self.create(change, id.to_bytes(), audit, idempotency, name_taken).await?;
         if before.is_none() {
-            // Nor does a new user inherit the lock of one who had this id before (`security.md` M2).
+            // A new user inherits no lock of one who had this id before (`security.md` M2).
             self.doorkeeper().parts().attempts.unlock(id);
         }
         let value = self.get_user(before.map_or(id, UserId::from_bytes)).await?;
@@ -269,16 +265,7 @@ impl Tenant {
         self.not_oneself(id, "delete")?;
         let audit = AuditRecord { user: Some(id), ..self.audit(Event::Deleted) };
         let change = Change::DeleteUser { organisation: self.id(), id, expected: seen };
-        match self.submit(change, audit).await? {
-            Outcome::Committed(_) => {
-                // Whoever gets this id next inherits no lock (`security.md` M2).
-                self.doorkeeper().parts().attempts.unlock(id);
-                Ok(())
-            }
-            Outcome::Refused => Err(AdminError::NotFound),
-            Outcome::Stale => Err(AdminError::Stale),
-            Outcome::Taken(_) | Outcome::InUse | Outcome::Repeated => Err(moved()),
-        }
+        deleted(self.submit(change, audit).await?)
     }
 
     /// Sets a user's password and ends their sessions. Returns the password if it was generated.
@@ -290,17 +277,14 @@ impl Tenant {
                     .into(),
             ));
         }
-        let generated = match reset.password {
-            Some(_) => None,
-            None => Some(Password::generate(self.random())?),
-        };
-        let hash = match (reset.password, &generated) {
-            (Some(password), _) => self.choose(password, &user).await?,
+        let (hash, generated) = match reset.password {
+            Some(password) => (self.choose(password, &user).await?, None),
             // Nobody chose it, so no rule for chosen ones applies.
-            (None, Some(password)) => {
-                self.doorkeeper().parts().passwords.hash(password.clone(), self.random().bytes()?).await?
+            None => {
+                let (generated, salt) = (Password::generate(self.random())?, self.random().bytes()?);
+                let passwords = &self.doorkeeper().parts().passwords;
+                (passwords.hash(generated.clone(), salt).await?, Some(generated))
             }
-            (None, None) => return Err(moved()),
         };
         let password = NewPassword { hash, must_change: reset.must_change };
         let change = Change::SetPassword { organisation: self.id(), user: id, password, replaces: None };

@@ -9,7 +9,7 @@ use doorward_domain::{
         Rotation, RulesInForce, SessionDetails, Source, UnitPatch, UserPatch, WhichSessions,
     },
     clock::Timestamp,
-    credential::Password,
+    credential::{Password, PlainKey},
     directory::{Role, Status},
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
     resource::{Classification, KeyDetails, Organisation, Stored, Unit, UserDetails},
@@ -97,6 +97,17 @@ impl<'de> Deserialize<'de> for PasswordText {
         let text = String::deserialize(deserializer)?;
         let problem = || de::Error::custom(format!("must have from 1 to {} bytes", Password::MAX_BYTES));
         Password::parse(&text).map(Self).ok_or_else(problem)
+    }
+}
+
+/// The secret of a Web API key as text.
+pub struct KeyText(PlainKey);
+
+impl<'de> Deserialize<'de> for KeyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let problem = || de::Error::custom(format!("must have from 1 to {} bytes", PlainKey::MAX_BYTES));
+        PlainKey::parse(&text).map(Self).ok_or_else(problem)
     }
 }
 
@@ -642,7 +653,8 @@ pub struct NewKeyBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<TimeText>,
     /// The secret, if it is brought in from elsewhere; at least 16 characters.
-    secret: Option<String>,
+    #[schema(value_type = Option<String>, format = Password)]
+    secret: Option<KeyText>,
 }
 
 impl From<NewKeyBody> for NewKey {
@@ -656,7 +668,7 @@ impl From<NewKeyBody> for NewKey {
             verifier: body.verifier,
             allowed_addresses: body.allowed_addresses.into_iter().map(|network| network.0).collect(),
             expires_at: body.expires_at.map(|time| time.0),
-            secret: body.secret,
+            secret: body.secret.map(|secret| secret.0),
         }
     }
 }
@@ -701,13 +713,17 @@ pub struct RotationBody {
     #[schema(value_type = Option<String>, examples("24h"))]
     overlap: Option<DurationText>,
     /// The new secret, if it is brought in from elsewhere; at least 16 characters.
-    secret: Option<String>,
+    #[schema(value_type = Option<String>, format = Password)]
+    secret: Option<KeyText>,
 }
 
 impl From<RotationBody> for Rotation {
     fn from(body: RotationBody) -> Self {
         const USUALLY: Duration = Duration::from_secs(24 * 3600);
-        Self { overlap: body.overlap.map_or(USUALLY, |overlap| overlap.0), secret: body.secret }
+        Self {
+            overlap: body.overlap.map_or(USUALLY, |overlap| overlap.0),
+            secret: body.secret.map(|secret| secret.0),
+        }
     }
 }
 

@@ -40,14 +40,11 @@ use crate::{
 )]
 pub async fn list(In(tenant): In, uri: Uri) -> Result<Answer<List<KeyView>>, Refused> {
     let mut filters = Filters::of(&uri)?;
-    let (unused_for, expiring_within) =
-        (filters.duration("unused_for")?, filters.duration("expiring_within")?);
-    let (unused_since, expires_before) = tenant.time(unused_for, expiring_within);
     let filter = KeyFilter {
         user: filters.id("user")?,
         status: filters.word("status", &USE_STATUSES)?,
-        expires_before,
-        unused_since,
+        expires_before: filters.duration("expiring_within")?.map(|within| tenant.ahead(within)),
+        unused_since: filters.duration("unused_for")?.map(|unused| tenant.ago(unused)),
     };
     let page = filters.page()?;
     filters.finish()?;
