@@ -51,6 +51,9 @@ pub(crate) struct Args {
     times: usize,
 }
 
+/// The number of the user who has many sessions.
+const BUSY: usize = 5;
+
 /// The token of the administrator.
 const TOKEN: &str = "0000000000000000000000000000AD31";
 
@@ -107,7 +110,7 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
             users.push(UserId::generate(now, random)?);
             let user = User {
                 id: users[j],
-                username: name(&format!("user{j:06}.{i}"))?,
+                username: name(&username(j, i))?,
                 person_name: Some(format!("Person {j}")),
                 email: Some(format!("user{j}@acme{i}.example")),
                 role: Role::Administrator,
@@ -122,10 +125,10 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
         }
     }
     let (large, unit, other, users) = large.context("one organisation at least")?;
-    let busy = users[5];
+    let busy = users[BUSY];
     let tokens = (0..args.sessions).map(|i| format!("{i:032X}")).chain([TOKEN.to_owned()]);
     for (i, token) in tokens.enumerate() {
-        let user = if i == args.sessions { users[0] } else { busy };
+        let number = if i == args.sessions { 0 } else { BUSY };
         let lifetimes = Lifetimes::default();
         batches.push(Entry::Issue {
             session: Session {
@@ -141,8 +144,8 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
                 is_operator: true,
                 unit,
                 unit_name: "Sales".into(),
-                user,
-                username: "user".into(),
+                user: users[number],
+                username: username(number, 0),
                 method: Method::Password,
             },
             seen: Seen {
@@ -158,6 +161,10 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
     batches.commit()?;
     eprintln!("stored {} users and {} sessions in {:.1?}", args.users, args.sessions + 1, began.elapsed());
     Ok(World { large, unit: other, users, busy })
+}
+
+fn username(number: usize, organisation: usize) -> String {
+    format!("user{number:06}.{organisation}")
 }
 
 fn create(organisation: OrganisationId, user: User, hash: &PasswordHash) -> Change {
@@ -188,7 +195,7 @@ async fn measure(args: &Args, world: &World, clock: Clock) -> anyhow::Result<()>
         .await?;
     table
         .row("a user by username", async |i| {
-            let username = Some(format!("user{:06}.0", i * 7_919 % world.users.len()));
+            let username = Some(username(i * 7_919 % world.users.len(), 0));
             one(&tenant, UserFilter { username, ..UserFilter::default() }).await
         })
         .await?;

@@ -269,17 +269,9 @@ pub(crate) fn load(
         })
         .and_then(|builder| builder.build()?.try_deserialize())
         .expect("what passes the table of keys fits the typed fields");
-    let Config { tokens, lockout, .. } = &config;
-    for ((longer_key, longer), (shorter_key, shorter)) in [
-        (("tokens.password_cap", tokens.password_cap), ("tokens.password_idle", tokens.password_idle)),
-        (("lockout.longest_lock", lockout.longest_lock), ("lockout.lock", lockout.lock)),
-    ] {
-        if longer < shorter {
-            return Err(ConfigError::Order {
-                longer: setting(longer_key).to_string(),
-                shorter: setting(shorter_key).to_string(),
-            });
-        }
+    if let Some((longer, shorter)) = config.rules().contradiction() {
+        let [longer, shorter] = [longer, shorter].map(|rule| setting(rule.as_str()).to_string());
+        return Err(ConfigError::Order { longer, shorter });
     }
     let settings = KEYS.iter().map(|key| setting(key.name)).collect();
     Ok(Loaded { config, settings, file })
@@ -298,10 +290,10 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     duration(deserializer).map(Some)
 }
 
-impl Loaded {
+impl Config {
     /// The rules that hold where an organisation has none of its own.
     pub(crate) fn rules(&self) -> Rules {
-        let Config { passwords, lockout, addresses, tokens, .. } = &self.config;
+        let Self { passwords, lockout, addresses, tokens, .. } = self;
         Rules {
             passwords: passwords.rules(),
             lockout: lockout.rules(),
@@ -309,7 +301,9 @@ impl Loaded {
             lifetimes: tokens.lifetimes(),
         }
     }
+}
 
+impl Loaded {
     /// The rules that somebody has set.
     pub(crate) fn configured_rules(&self) -> BTreeSet<Rule> {
         let set = self.settings.iter().filter(|setting| setting.origin != keys::DEFAULT_ORIGIN);

@@ -1,4 +1,5 @@
-//! What goes on beside the requests: uses are written, and what has ended is freed.
+//! What goes on beside the requests: uses are written, what has ended is freed, and keys that want attention are
+//! counted.
 
 use std::{sync::Arc, time::Duration};
 

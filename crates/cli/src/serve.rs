@@ -156,7 +156,7 @@ fn wire(loaded: &Loaded, store: SqliteStore, clock: Clock, metrics: &Arc<Metrics
         directory: directory.clone(),
         passwords: passwords.with_breached(breached),
         attempts: Attempts::new(config.passwords.queue),
-        rules: loaded.rules(),
+        rules: config.rules(),
         observer: metrics.clone(),
     })?;
     let doorkeeper = Arc::new(doorkeeper);

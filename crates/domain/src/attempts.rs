@@ -5,9 +5,10 @@
 //! L2). Logins beyond that wait for the ones before them, for a program may well log in many times at once with the
 //! right password.
 //!
-//! What is counted is a [`Gate`]. Accounts have one each. Names with no usable account behind them share a fixed number
-//! of gates, so that logins sent together wait for each other whether or not there is an account (C5), and memory is
-//! bounded by the number of accounts.
+//! What is counted is a [`Gate`]. An account has one for each place from which it is known and one for everywhere else,
+//! so that guesses from elsewhere do not lock out its owner (L4). Names with no usable account behind them share a fixed
+//! number of gates, so that logins sent together wait for each other whether or not there is an account (C5), and memory
+//! is bounded by the number of accounts.
 
 use std::{
     collections::BTreeMap,

@@ -314,7 +314,7 @@ impl Subjects {
         });
     }
 
-    /// The subjects of an organisation whose list of sessions is mostly of such that are gone.
+    /// The subjects whose list of sessions is mostly of such that are gone.
     fn crowded(&self) -> Vec<Arc<Subject>> {
         let is_crowded = |subject: &&Arc<Subject>| {
             let gone = subject.gone.load(Ordering::Relaxed) as usize;

@@ -2,6 +2,7 @@
 
 use super::{Doorkeeper, LoginError, outcome, unusable};
 use crate::{
+    address::Network,
     audit::{AuditRecord, Event, Origin, Reason},
     clock::Timestamp,
     credential::{KeyDigest, PlainKey, PlainToken},
@@ -115,8 +116,7 @@ impl Doorkeeper {
 }
 
 /// Whether a key may be used from there.
-pub(super) fn is_allowed(allowed: &[crate::address::Network], origin: &Origin) -> bool {
-    let is_in =
-        |network: &crate::address::Network| origin.address.is_some_and(|address| network.contains(address));
+pub(super) fn is_allowed(allowed: &[Network], origin: &Origin) -> bool {
+    let is_in = |network: &Network| origin.address.is_some_and(|address| network.contains(address));
     allowed.is_empty() || allowed.iter().any(is_in)
 }

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use super::{Doorkeeper, LoginError, outcome, unusable};
 use crate::{
     address::client_network,
-    attempts::{Barred, Gate, LockoutRules},
+    attempts::{Barred, Gate},
     audit::{AuditRecord, Event, Origin, Reason},
     clock::Timestamp,
     credential::{Password, PlainToken},
-    directory::{Account, NameLookup, UserRecord},
+    directory::{Account, KnownAddress, NameLookup, UserRecord},
     id::UnitId,
     journal::Entry,
     name::{CanonicalName, InvalidName},
@@ -121,8 +121,7 @@ impl Doorkeeper {
         };
         // From here to the verdict every login goes the same way, whoever is or is not behind it.
         let gate = account.as_ref().map_or(gate_of_nobody, |account| self.gate_of(&account.user, origin));
-        let lockout: LockoutRules = rules.lockout;
-        let attempt = match self.parts.attempts.begin(gate, lockout, &self.parts.clock).await {
+        let attempt = match self.parts.attempts.begin(gate, rules.lockout, &self.parts.clock).await {
             Ok(attempt) => Some(attempt),
             Err(Barred::Locked(_)) => None,
             Err(Barred::Busy) => return Err(HashError::QueueFull.into()),
@@ -177,9 +176,8 @@ impl Doorkeeper {
     pub(super) fn gate_of(&self, user: &UserRecord, origin: &Origin) -> Gate {
         let now = self.now();
         let from = origin.address.map(client_network);
-        let is_known = |known: &&crate::directory::KnownAddress| {
-            Some(known.network) == from && now < known.succeeded_at.plus(KNOWN_FOR)
-        };
+        let is_known =
+            |known: &&KnownAddress| Some(known.network) == from && now < known.succeeded_at.plus(KNOWN_FOR);
         let known = user.known_addresses.iter().find(is_known);
         Gate::User(user.id, known.map(|known| known.network))
     }

@@ -169,7 +169,8 @@ fn read_if_match(headers: &HeaderMap) -> Result<Option<Revision>, ApiError> {
     }
     let tag = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(not_an_etag)?;
     // A tag that nobody gave out is no state at all.
-    tag.parse().map(|revision| Some(Revision(revision))).map_err(|_| ApiError::PreconditionFailed)
+    let revision = tag.parse().ok().filter(|revision: &u64| revision.to_string() == tag);
+    revision.map(|revision| Some(Revision(revision))).ok_or(ApiError::PreconditionFailed)
 }
 
 fn not_an_etag() -> ApiError {
@@ -217,7 +218,9 @@ mod tests {
         };
         assert_eq!(read_if_match(&HeaderMap::new()), Ok(None));
         assert_eq!((read("*"), read("\"7\"")), (Ok(None), Ok(Some(Revision(7)))));
-        assert_eq!(read("\"x\""), Err("PRECONDITION_FAILED"));
+        for never_given in ["\"x\"", "\"007\"", "\"+7\"", "\"\""] {
+            assert_eq!(read(never_given), Err("PRECONDITION_FAILED"), "{never_given}");
+        }
         for bad in ["7", "W/\"7\"", "\"7\", \"8\"", ""] {
             assert!(matches!(read(bad), Err("INVALID_PARAMETER" | "PRECONDITION_FAILED")), "{bad}");
         }

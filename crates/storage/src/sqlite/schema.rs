@@ -21,7 +21,7 @@ const APPLICATION_ID: i32 = 0x446f_6f72;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than this room has statements, so that each is prepared once per connection.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// Makes an empty file a database that holds `first`, all of it.
 pub(super) fn create(database: &Path, kind: Kind, first: &[Entry]) -> Result<(), OpenError> {
