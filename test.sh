@@ -55,6 +55,8 @@ install_programs() {
   for pair in "${programs[@]}"; do
     type -P "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
+  # Python is of use with its own packages apart only, and Debian parts the two.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
     echo "install these first: ${missing[*]} (Debian: apt-get install ${missing[*]})"
@@ -98,6 +100,7 @@ step "unused dependencies" cargo machete
 step "cargo run finds the product" cargo run --quiet -- --version
 step "tests" "${limit[@]}" cargo test --workspace --no-fail-fast
 step "schedules" "${limit[@]}" cargo test -p doorward-domain --features shuttle --test schedules
+step "requests made from the API document" fuzz/api
 for target in "${fuzz_targets[@]}"; do
   step "fuzz $target" fuzz "$target"
 done
