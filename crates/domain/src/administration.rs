@@ -200,6 +200,7 @@ impl Administrator {
         Ok(Tenant {
             administration: self.administration.clone(),
             actor: self.user,
+            is_own: organisation.value.id == self.organisation,
             is_operator: self.is_operator,
             origin: self.origin.clone(),
             organisation,
@@ -221,6 +222,8 @@ fn only_operators(is_operator: bool) -> Answer<()> {
 pub struct Tenant {
     administration: Arc<Administration>,
     actor: UserId,
+    /// Whether it is the administrator's own.
+    is_own: bool,
     is_operator: bool,
     origin: Origin,
     organisation: Stored<Organisation>,

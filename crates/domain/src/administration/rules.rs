@@ -85,6 +85,15 @@ impl Tenant {
                 );
                 return Err(invalid(at_fault.as_str(), problem));
             }
+            let addresses = [Rule::AddressesAllow, Rule::AddressesDeny];
+            if self.is_own
+                && let Some(rule) = addresses.into_iter().find(|rule| given.contains_key(rule))
+                && !rules.addresses.permits(self.origin.address)
+            {
+                let from = self.origin.address.map_or("nowhere".to_owned(), |address| address.to_string());
+                let problem = format!("would refuse your own next login, from {from}; let that address in");
+                return Err(invalid(rule.as_str(), problem));
+            }
             let mut audit = self.audit(Event::RulesSet);
             let changed = given.keys().filter(|rule| overrides.get(rule) != before.get(rule));
             audit.members = changed.map(|rule| rule.as_str()).collect();

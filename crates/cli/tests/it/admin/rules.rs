@@ -201,6 +201,24 @@ async fn h1_addresses_are_allowed_and_denied() {
 }
 
 #[tokio::test]
+async fn nobody_locks_their_own_address_out() {
+    let server = TestServer::start().await;
+    let own = server.administrator(&server.demo).await;
+    for rules in [json!({"addresses.allow": ["10.0.0.0/8"]}), json!({"addresses.deny": ["127.0.0.0/8"]})] {
+        let refused = own.send_json("PATCH", "/rules", rules.clone()).await;
+        let member = rules.as_object().unwrap().keys().next().unwrap().clone();
+        assert_eq!((refused.status, refused.json()["member"].as_str()), (400, Some(member.as_str())));
+        assert!(refused.text.contains("127.0.0.1"), "{refused:?}");
+        server.log_in(&server.demo).await;
+    }
+    own.patch("/rules", json!({"addresses.allow": ["10.0.0.0/8", "127.0.0.1"]})).await;
+    // Others may do it, who can undo it too; and then the owner may change other rules still.
+    let operator = server.administrator(&server.operator).await.at("CRMDEMO");
+    operator.patch("/rules", json!({"addresses.allow": ["10.0.0.0/8"]})).await;
+    own.patch("/rules", json!({"passwords.min_length": 20})).await;
+}
+
+#[tokio::test]
 async fn password_rules_hold_for_all_who_set_one() {
     let server = TestServer::start().await;
     let administrator = server.administrator(&server.demo).await;
