@@ -51,11 +51,13 @@ pub(crate) struct Args {
     times: usize,
 }
 
+/// The number of the operator organisation, whose first user is the administrator.
+const OPERATOR: usize = 1;
 /// The number of the user who has many sessions.
 const BUSY: usize = 5;
 
 /// The token of the administrator.
-const TOKEN: &str = "0000000000000000000000000000AD31";
+const TOKEN: &str = "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF";
 
 struct World {
     large: OrganisationId,
@@ -79,7 +81,7 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
     let hash = Argon2Cost::FLOOR.hash(&Password::generate(random)?, random)?;
     let of_the_large = args.users / 10;
     let of_others = (args.users - of_the_large) / (args.organisations - 1).max(1);
-    let mut large = None;
+    let (mut large, mut operator) = (None, None);
     for i in 0..args.organisations {
         let (id, unit, other) = (
             OrganisationId::generate(now, random)?,
@@ -92,7 +94,7 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
                 id,
                 name: code.to_string(),
                 code,
-                is_operator: i == 0,
+                is_operator: i == OPERATOR,
                 status: Status::Active,
             }),
             now,
@@ -120,15 +122,19 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
             };
             batches.change(create(id, user, &hash), now)?;
         }
-        if i == 0 {
+        if i == OPERATOR {
+            operator = Some((id, unit, users[0]));
+        } else if i == 0 {
             large = Some((id, unit, other, users));
         }
     }
-    let (large, unit, other, users) = large.context("one organisation at least")?;
+    let (large, unit, other, users) = large.context("two organisations at least")?;
+    let operator = operator.context("two organisations at least")?;
     let busy = users[BUSY];
     let tokens = (0..args.sessions).map(|i| format!("{i:032X}")).chain([TOKEN.to_owned()]);
     for (i, token) in tokens.enumerate() {
-        let number = if i == args.sessions { 0 } else { BUSY };
+        let (organisation, number) = if i == args.sessions { (OPERATOR, 0) } else { (0, BUSY) };
+        let (organisation_id, unit, user) = if i == args.sessions { operator } else { (large, unit, busy) };
         let lifetimes = Lifetimes::default();
         batches.push(Entry::Issue {
             session: Session {
@@ -139,13 +145,13 @@ fn fill(store: &mut SqliteStore, args: &Args, clock: &Clock) -> anyhow::Result<W
                 ends_at: now.plus(lifetimes.password_cap),
             },
             identity: Identity {
-                organisation: large,
-                organisation_code: "ACME0000".into(),
-                is_operator: true,
+                organisation: organisation_id,
+                organisation_code: format!("ACME{organisation:04}"),
+                is_operator: organisation == OPERATOR,
                 unit,
                 unit_name: "Sales".into(),
-                user: users[number],
-                username: username(number, 0),
+                user,
+                username: username(number, organisation),
                 method: Method::Password,
             },
             seen: Seen {
@@ -257,7 +263,10 @@ async fn measure(args: &Args, world: &World, clock: Clock) -> anyhow::Result<()>
         .row("the end of all sessions of a user who has few", async |i| {
             tenant.end_sessions(WhichSessions::User(world.users[6 + i % 100])).await
         })
-        .await
+        .await?;
+    table.times = 1;
+    let what = format!("the deletion of the organisation with its {} users", world.users.len());
+    table.row(&what, async |_| tenant.delete_organisation("ACME0000", None).await).await
 }
 
 async fn one(tenant: &Tenant, filter: UserFilter) -> Result<(), doorward_domain::administration::AdminError> {
