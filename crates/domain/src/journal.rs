@@ -97,6 +97,14 @@ pub enum Entry {
     Uses(Vec<Use>),
     /// Uses of Web API keys, written lazily.
     KeyUses(Vec<KeyUse>),
+    /// The deletion of some users of an organisation that is about to be deleted, with all that is theirs: no more than
+    /// others can wait for. Their sessions must have ended.
+    DeleteUsers {
+        /// The organisation.
+        organisation: OrganisationId,
+        /// How many users at most.
+        limit: usize,
+    },
     /// Sessions that have ended anyway and need no space any more.
     Forget(Vec<SessionNumber>),
     /// The time, so that a restart with a clock that was set back does not revive what has expired.
@@ -338,6 +346,7 @@ fn apply(table: &SessionTable, changes: &AtomicU64, entry: &Entry, outcome: Outc
         Entry::Rehash { .. }
         | Entry::Record(_)
         | Entry::KeyUses(_)
+        | Entry::DeleteUsers { .. }
         | Entry::Forget(_)
         | Entry::Tick(_)
         | Entry::ForgetOnce(_) => {}

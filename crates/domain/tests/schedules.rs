@@ -154,6 +154,7 @@ impl Content {
             Entry::Rehash { .. }
             | Entry::Record(_)
             | Entry::KeyUses(_)
+            | Entry::DeleteUsers { .. }
             | Entry::Tick(_)
             | Entry::ForgetOnce(_) => None,
         };

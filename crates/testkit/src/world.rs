@@ -84,6 +84,21 @@ impl Organisation {
         }
     }
 
+    /// The change that adds a member who works in the first unit and has no password.
+    pub fn create_user(&self, username: &str) -> Change {
+        let user = User {
+            id: UserId::generate(Timestamp::from_millis(0), &SystemRandomness).expect("randomness"),
+            username: Name::new(username).expect("a name"),
+            person_name: None,
+            email: None,
+            role: Role::Member,
+            status: Status::Active,
+            units: vec![self.unit],
+            default_unit: Some(self.unit),
+        };
+        Change::CreateUser { organisation: self.id, user, password: None }
+    }
+
     /// The change that adds a Web API key to the user.
     pub fn create_key(&self, id: KeyId, secret: &str, expires_at: Option<Timestamp>) -> Change {
         let secret = PlainKey::parse(secret).expect("a key");

@@ -14,7 +14,7 @@ use doorward_domain::{
 };
 use rusqlite::{Connection, OptionalExtension, Params, Result, Transaction, ffi, params};
 
-pub(super) use users::rehash;
+pub(super) use users::{delete_some as delete_users, rehash};
 
 /// What came of writing a change.
 enum Written {

@@ -150,6 +150,10 @@ impl JournalState {
                 transaction.prepare_cached(sql)?.execute([before.as_millis()])?;
                 None
             }
+            Entry::DeleteUsers { organisation, limit } => {
+                change::delete_users(transaction, *organisation, *limit)?;
+                None
+            }
             Entry::Forget(numbers) => {
                 forget(transaction, numbers)?;
                 None

@@ -77,3 +77,21 @@ async fn a_code_that_changes_is_in_force_at_once() {
     assert_eq!(server.try_password(&server.demo, "1234").await.code(), "INVALID_CREDENTIALS");
     server.try_login("renamed", "mpadministrator", "1234").await.token();
 }
+
+/// More users than are deleted at a time.
+#[tokio::test]
+async fn a_large_organisation_is_deleted_whole() {
+    let server = TestServer::start().await;
+    let token = server.log_in(&server.demo).await;
+    for n in 0..450 {
+        server.change(server.demo.create_user(&format!("user{n}"))).await;
+    }
+    let operator = server.administrator(&server.operator).await;
+    let path = format!("/admin/v1/organisations/{}", server.demo.id);
+    assert_eq!(operator.send("DELETE", &format!("{path}?code=crmdemo")).await.status, 204);
+    assert_eq!(operator.send("GET", &path).await.status, 404);
+    assert!(!server.is_in_force(&token).await);
+    assert_eq!(server.try_password(&server.demo, "1234").await.code(), "INVALID_CREDENTIALS");
+    assert_eq!(server.audit().await.last().unwrap().reason, "unknown_organisation");
+    server.log_in(&server.other).await;
+}

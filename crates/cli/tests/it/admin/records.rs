@@ -82,6 +82,8 @@ async fn s2_every_administrative_change_is_recorded() {
         ("DELETE", a_key, none.clone(), "deleted", "", (None, p, k)),
         ("DELETE", a_user, none.clone(), "deleted", "", (None, p, None)),
         ("DELETE", a_unit, none.clone(), "deleted", "", (u, None, None)),
+        // A deletion of what is in use suspends it first, with a record of its own.
+        ("PATCH", at(""), json!({"status": "suspended"}), "updated", "status", (None, None, None)),
         ("DELETE", at("?code=ACME2"), none, "deleted", "", (None, None, None)),
     ];
     for (method, path, body, event, members, (unit, user, key)) in calls {

@@ -107,20 +107,42 @@ pub(super) fn delete(
     let rows = connection.prepare_cached(sql)?.query_row(row, |row| row.get(0))?;
     let found = written(connection, rows, REVISION, key)?;
     if matches!(found, Written::Done) {
-        // What refers to others goes before them.
-        for sql in [
-            "DELETE FROM key_secret
-             WHERE key IN (SELECT id FROM web_api_key WHERE organisation = ?1 AND user = ?2)",
-            "DELETE FROM web_api_key WHERE organisation = ?1 AND user = ?2",
-            "DELETE FROM membership WHERE user = ?2 AND organisation = ?1",
-            "DELETE FROM known_address WHERE user = ?2",
-            "DELETE FROM once WHERE caller = ?2",
-            "DELETE FROM user WHERE organisation = ?1 AND id = ?2",
-        ] {
-            connection.prepare_cached(sql)?.execute(key)?;
-        }
+        remove(connection, key)?;
     }
     Ok(found)
+}
+
+/// Deletes some users of an organisation.
+pub(in crate::sqlite) fn delete_some(
+    connection: &Connection,
+    organisation: OrganisationId,
+    limit: usize,
+) -> Result<()> {
+    let organisation = organisation.to_bytes();
+    let sql = "SELECT id FROM user WHERE organisation = ?1 LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let users = statement.query_map(params![organisation, limit], |row| row.get(0))?;
+    for user in users.collect::<Result<Vec<_>>>()? {
+        remove(connection, [organisation, user])?;
+    }
+    Ok(())
+}
+
+/// Deletes a user, named by organisation and id, with all that is theirs.
+fn remove(connection: &Connection, key: [[u8; 16]; 2]) -> Result<()> {
+    // What refers to others goes before them.
+    for sql in [
+        "DELETE FROM key_secret
+         WHERE key IN (SELECT id FROM web_api_key WHERE organisation = ?1 AND user = ?2)",
+        "DELETE FROM web_api_key WHERE organisation = ?1 AND user = ?2",
+        "DELETE FROM membership WHERE user = ?2 AND organisation = ?1",
+        "DELETE FROM known_address WHERE user = ?2",
+        "DELETE FROM once WHERE caller = ?2",
+        "DELETE FROM user WHERE organisation = ?1 AND id = ?2",
+    ] {
+        connection.prepare_cached(sql)?.execute(key)?;
+    }
+    Ok(())
 }
 
 pub(super) fn set_password(

@@ -531,6 +531,36 @@ fn m2_a_deletion_leaves_no_row_but_in_sessions_and_records() {
 }
 
 /// Same ids, same names; and sessions, secrets, memberships, known places, rules and repeats of before stay gone.
+#[test]
+fn m2_users_are_deleted_a_few_at_a_time_with_all_that_is_theirs_and_nobody_elses() {
+    let (_folder, mut store) = full_company();
+    let others = |store: &SqliteStore| tables_with(store, &[GLOBEX_USER.to_bytes()]);
+    let before = others(&store);
+    let more: Vec<_> = (0..5u8)
+        .map(|n| create_user(UserId::from_bytes([60 + n; 16]), ACME, &format!("user{n}"), &[SALES]))
+        .collect();
+    assert_eq!(change_all(&mut store, &more), [DONE; 5]);
+    let (users, records) = (count(&store, "user"), count(&store, "audit"));
+    let some = |limit| Entry::DeleteUsers { organisation: ACME, limit };
+    for gone in [2, 4] {
+        assert_eq!(apply(&mut store, some(2)), DONE);
+        assert_eq!(count(&store, "user"), users - gone);
+    }
+    assert_eq!(apply(&mut store, some(100)), DONE);
+    assert_eq!(apply(&mut store, some(100)), DONE, "nobody is left");
+    let left = tables_with(&store, &[ZOE.to_bytes(), KEY.to_bytes()]);
+    assert!(left.iter().all(|table| matches!(table.as_str(), "session" | "audit")), "{left:?}");
+    assert_eq!(others(&store), before);
+    assert_eq!(count(&store, "audit"), records, "the deletion of the organisation is recorded, once");
+    assert_eq!(change(&mut store, delete_organisation(ACME)), numbered_after(&store));
+}
+
+/// The outcome of an ending that takes the number before the next.
+fn numbered_after(store: &SqliteStore) -> Outcome {
+    let sql = "SELECT next_number - 1 FROM journal_state";
+    numbered(store.writer.connection.query_row(sql, [], |row| row.get(0)).unwrap())
+}
+
 #[tokio::test]
 async fn m2_what_is_deleted_and_created_again_inherits_nothing() {
     let create_all = || {
