@@ -44,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) lockout: Lockout,
+    pub(crate) audit: Audit,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
 }
@@ -149,6 +150,15 @@ pub(crate) struct Lockout {
     /// Where the doubling ends; never below the first lock.
     #[serde(deserialize_with = "duration")]
     pub(crate) longest_lock: Duration,
+}
+
+/// What is recorded, and for how long.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// The age from which records are removed.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) retention: Duration,
 }
 
 /// What is logged and how.

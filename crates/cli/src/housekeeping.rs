@@ -1,5 +1,5 @@
-//! What goes on beside the requests: uses are written, what has ended is freed, and keys that want attention are
-//! counted.
+//! What goes on beside the requests: uses are written, what has ended is freed, keys that want attention are counted, and
+//! audit records are removed when their time is over.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,11 +17,14 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How often keys that want attention are counted, which reads all keys.
 const COUNT_PERIOD: Duration = Duration::from_secs(5 * 60);
 
+/// How often audit records whose time is over are looked for.
+const FORGET_PERIOD: Duration = Duration::from_secs(60);
+
 /// The tasks, and the means to end them.
 #[must_use]
 pub(crate) struct Housekeeping {
     stop: watch::Sender<()>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 /// Starts the tasks.
@@ -29,6 +32,7 @@ pub(crate) fn start(
     doorkeeper: &Arc<Doorkeeper>,
     administration: &Arc<Administration>,
     metrics: &Arc<Metrics>,
+    retention: Duration,
 ) -> Housekeeping {
     let (stop, stopped) = watch::channel(());
     let flush = {
@@ -59,7 +63,7 @@ pub(crate) fn start(
     };
     let count = {
         let (administration, metrics) = (administration.clone(), metrics.clone());
-        every(COUNT_PERIOD, stopped, move || {
+        every(COUNT_PERIOD, stopped.clone(), move || {
             let (administration, metrics) = (administration.clone(), metrics.clone());
             async move {
                 match administration.count_keys().await {
@@ -69,7 +73,25 @@ pub(crate) fn start(
             }
         })
     };
-    Housekeeping { stop, tasks: [tokio::spawn(flush), tokio::spawn(sweep), tokio::spawn(count)] }
+    let forget = {
+        let administration = administration.clone();
+        every(FORGET_PERIOD, stopped, move || {
+            let administration = administration.clone();
+            async move {
+                match administration.forget_records(retention).await {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        tracing::info!(about = count, "audit records whose time was over were removed")
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "audit records whose time is over could not be removed")
+                    }
+                }
+            }
+        })
+    };
+    let tasks = [tokio::spawn(flush), tokio::spawn(sweep), tokio::spawn(count), tokio::spawn(forget)];
+    Housekeeping { stop, tasks }
 }
 
 impl Housekeeping {

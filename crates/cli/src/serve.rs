@@ -181,7 +181,7 @@ async fn serve(
     };
     let metrics = Arc::new(Metrics::default());
     let Wired { doorkeeper, administration, journal } = wire(loaded, store, clock, &metrics)?;
-    let housekeeping = housekeeping::start(&doorkeeper, &administration, &metrics);
+    let housekeeping = housekeeping::start(&doorkeeper, &administration, &metrics, config.audit.retention);
     let limits = Limits { body_bytes: config.limits.body_bytes, body_timeout: config.limits.body_timeout };
     let readiness = Readiness::default();
     let proxies = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));

@@ -1,4 +1,5 @@
-//! What administrators do: organisations, units, users, Web API keys, sessions and rules.
+//! What administrators do: organisations, units, users, Web API keys, sessions and rules; and what they are told of the
+//! past: audit records, and how tokens ended.
 //!
 //! The way in is by types. [`Administration::admit`] turns a token into an [`Administrator`]; an administrator asks for
 //! an organisation and gets a [`Tenant`] if they may see it; all else is done on the tenant. So no use case can be
@@ -7,8 +8,10 @@
 //! A change is decided on a state that was read, and committed only if that is still the state. A caller who named
 //! the state they saw is told when it has moved; for others the change is decided again.
 
+mod explanations;
 mod keys;
 mod organisations;
+mod records;
 mod rules;
 mod sessions;
 mod units;
@@ -17,6 +20,7 @@ mod users;
 use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
 pub use self::{
+    explanations::{AddressStanding, ExplainedSession, Explanation, Named, Standing},
     keys::{KeyPatch, NewKey, RotatedKey, Rotation},
     organisations::{NewOrganisation, OrganisationPatch},
     rules::{EffectiveRule, RulesInForce, Source},

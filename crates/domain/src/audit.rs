@@ -1,7 +1,10 @@
 //! The audit record: who did what, from where, with which outcome and for which true reason.
 //!
 //! Records are values with typed fields; nothing is pasted into a text, so nothing a caller sends can forge or split
-//! a record (`security.md` S2). A record of a change is committed in the change's own transaction.
+//! a record (`security.md` S2). A record of a change is committed in the change's own transaction. Stored records form
+//! chains, so that none can be altered or removed without a trace ([`chain`]).
+
+pub mod chain;
 
 use std::net::IpAddr;
 
@@ -40,6 +43,22 @@ pub enum Event {
 }
 
 impl Event {
+    /// Every event.
+    pub const ALL: [Self; 12] = [
+        Self::PasswordLogin,
+        Self::WebApiKeyLogin,
+        Self::Release,
+        Self::Created,
+        Self::Updated,
+        Self::Deleted,
+        Self::RulesSet,
+        Self::PasswordSet,
+        Self::PasswordChange,
+        Self::Unlocked,
+        Self::KeyRotated,
+        Self::SessionsEnded,
+    ];
+
     /// The stable word that is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -101,6 +120,28 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 18] = [
+        Self::Ok,
+        Self::UnknownOrganisation,
+        Self::OrganisationSuspended,
+        Self::UnknownUser,
+        Self::UserDisabled,
+        Self::Locked,
+        Self::WrongPassword,
+        Self::NoUsablePassword,
+        Self::UnknownKey,
+        Self::KeyDisabled,
+        Self::KeyExpired,
+        Self::KeyRotatedOut,
+        Self::AddressDenied,
+        Self::NotAVerifier,
+        Self::WeakPassword,
+        Self::InvalidUnit,
+        Self::PasswordChangeRequired,
+        Self::AccountChanged,
+    ];
+
     /// The stable word that is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {

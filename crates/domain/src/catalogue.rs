@@ -4,17 +4,18 @@
 use std::net::IpAddr;
 
 use crate::{
-    change::Once,
+    audit::chain::{Chain, RecordFilter, StoredRecord},
+    change::{EndCause, Once},
     clock::Timestamp,
     directory::StoreFuture,
-    id::{KeyId, OrganisationId, UnitId, UserId},
+    id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
     name::CanonicalName,
     resource::{
         KeyDetails, KeyFilter, Organisation, OrganisationFilter, Page, PageRequest, Stored, Unit, UnitFilter,
         UserDetails, UserFilter,
     },
     rules::Overrides,
-    session::SessionNumber,
+    session::{PastSession, SessionNumber},
 };
 
 /// By what an organisation is looked for.
@@ -33,6 +34,17 @@ pub struct KeyCounts {
     pub expiring: u64,
     /// Keys in use that nobody has used for long.
     pub unused: u64,
+}
+
+/// What ended all sessions of a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When.
+    pub at: Timestamp,
+    /// Why; `None` for a cause that only a later version knows.
+    pub cause: Option<EndCause>,
+    /// Who did it; `None` for what the operator did on the machine itself.
+    pub actor: Option<UserId>,
 }
 
 /// Reading the directory for administrators.
@@ -94,6 +106,27 @@ pub trait Catalogue: Send + Sync {
         &self,
         sessions: Vec<SessionNumber>,
     ) -> StoreFuture<'_, Vec<(SessionNumber, IpAddr)>>;
+
+    /// Lists records of an organisation's chain, or of the one for records that no organisation can be named for. A page
+    /// is the outcome of a bounded search: it may have fewer records than its limit, or none, and not be the last.
+    fn list_records(
+        &self,
+        organisation: Option<OrganisationId>,
+        filter: RecordFilter,
+        page: PageRequest,
+    ) -> StoreFuture<'_, Page<StoredRecord>>;
+
+    /// What is kept of a chain beside its records; `None` if nothing was ever recorded in it.
+    fn find_chain(&self, organisation: Option<OrganisationId>) -> StoreFuture<'_, Option<Chain>>;
+
+    /// When the oldest record of all chains was made.
+    fn find_oldest_record(&self) -> StoreFuture<'_, Option<Timestamp>>;
+
+    /// What is remembered of a session that has ended and left memory.
+    fn find_ended_session(&self, session: SessionId) -> StoreFuture<'_, Option<PastSession>>;
+
+    /// The first ending of the session's organisation, unit, user or key that reached it, as far as it is remembered.
+    fn find_ending(&self, session: PastSession) -> StoreFuture<'_, Option<Ending>>;
 
     /// What was created for a caller under a key of their own.
     fn find_once(&self, caller: UserId, key: [u8; 32]) -> StoreFuture<'_, Option<Once>>;

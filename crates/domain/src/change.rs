@@ -199,6 +199,31 @@ impl Change {
         }
     }
 
+    /// Why sessions end by this change, if any do.
+    pub fn cause(&self) -> Option<EndCause> {
+        self.ends()?;
+        Some(match self {
+            Self::UpdateOrganisation { .. } => EndCause::OrganisationSuspended,
+            Self::UpdateUnit { .. } => EndCause::UnitDisabled,
+            Self::UpdateUser { user, .. } if user.status == Status::Disabled => EndCause::UserDisabled,
+            Self::UpdateUser { .. } => EndCause::UnitRemoved,
+            Self::UpdateKey { .. } => EndCause::KeyDisabled,
+            Self::RotateKey { .. } => EndCause::KeyRotated,
+            Self::DeleteOrganisation { .. } => EndCause::OrganisationDeleted,
+            Self::DeleteUnit { .. } => EndCause::UnitDeleted,
+            Self::DeleteUser { .. } => EndCause::UserDeleted,
+            Self::DeleteKey { .. } => EndCause::KeyDeleted,
+            Self::SetPassword { replaces: Some(_), .. } => EndCause::PasswordChanged,
+            Self::SetPassword { replaces: None, .. } => EndCause::PasswordSet,
+            Self::EndSessions { .. } => EndCause::SessionsEnded,
+            Self::CreateOrganisation(_)
+            | Self::SetRules { .. }
+            | Self::CreateUnit { .. }
+            | Self::CreateUser { .. }
+            | Self::CreateKey { .. } => return None,
+        })
+    }
+
     /// What has this name from now on, if it had another.
     pub fn renames(&self) -> Option<(OrganisationId, Scope, &str)> {
         match self {
@@ -212,6 +237,75 @@ impl Change {
                 Some((*organisation, Scope::User(*id), username.as_str()))
             }
             _ => None,
+        }
+    }
+}
+
+/// Why all sessions of a scope were ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndCause {
+    /// The organisation was suspended.
+    OrganisationSuspended,
+    /// The organisation was deleted.
+    OrganisationDeleted,
+    /// The unit was disabled.
+    UnitDisabled,
+    /// The unit was deleted.
+    UnitDeleted,
+    /// A unit was taken from the user.
+    UnitRemoved,
+    /// The user was disabled.
+    UserDisabled,
+    /// The user was deleted.
+    UserDeleted,
+    /// The Web API key was disabled.
+    KeyDisabled,
+    /// The Web API key was given another secret with no overlap.
+    KeyRotated,
+    /// The Web API key was deleted.
+    KeyDeleted,
+    /// An administrator set the user's password.
+    PasswordSet,
+    /// The user changed the password.
+    PasswordChanged,
+    /// An administrator ended the sessions.
+    SessionsEnded,
+}
+
+impl EndCause {
+    /// Every cause.
+    pub const ALL: [Self; 13] = [
+        Self::OrganisationSuspended,
+        Self::OrganisationDeleted,
+        Self::UnitDisabled,
+        Self::UnitDeleted,
+        Self::UnitRemoved,
+        Self::UserDisabled,
+        Self::UserDeleted,
+        Self::KeyDisabled,
+        Self::KeyRotated,
+        Self::KeyDeleted,
+        Self::PasswordSet,
+        Self::PasswordChanged,
+        Self::SessionsEnded,
+    ];
+
+    /// The stable word that is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrganisationSuspended => "organisation_suspended",
+            Self::OrganisationDeleted => "organisation_deleted",
+            Self::UnitDisabled => "unit_disabled",
+            Self::UnitDeleted => "unit_deleted",
+            Self::UnitRemoved => "unit_removed",
+            Self::UserDisabled => "user_disabled",
+            Self::UserDeleted => "user_deleted",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyRotated => "key_rotated",
+            Self::KeyDeleted => "key_deleted",
+            Self::PasswordSet => "password_set",
+            Self::PasswordChanged => "password_changed",
+            Self::SessionsEnded => "sessions_ended",
         }
     }
 }

@@ -10,6 +10,7 @@ mod password_login;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+pub(crate) use self::key_login::is_allowed;
 use self::{callers::Callers, key_login::UnknownKeys};
 pub use self::{
     callers::{Caller, MayNotIntrospect},
@@ -29,7 +30,7 @@ use crate::{
     passwords::{HashError, Passwords},
     random::{NoRandomness, Randomness},
     rules::{Rules, SHORTEST_OWN_LIFETIME},
-    session::{Identity, Method, Session, SessionNumber},
+    session::{Departed, Identity, Method, Session},
     session_table::{Held, Live, SHARDS, SessionTable},
     sync::{AtomicI64, Mutex, Ordering, lock},
 };
@@ -96,7 +97,7 @@ pub struct Doorkeeper {
     parts: Parts,
     callers: Callers,
     /// Sessions that have left memory and not yet the disk.
-    unswept: Mutex<Vec<SessionNumber>>,
+    unswept: Mutex<Vec<Departed>>,
     unknown_keys: Mutex<UnknownKeys>,
     /// The latest use of each Web API key's secret, until it is written.
     key_uses: Mutex<HashMap<KeyDigest, KeyUse>>,
@@ -179,6 +180,7 @@ impl Doorkeeper {
             unit: Some(identity.unit),
             user: Some(identity.user),
             key: identity.method.key(),
+            actor: caller.map(|caller| caller.user).filter(|user| *user != identity.user),
             session: Some(session),
             ..AuditRecord::new(self.now(), Event::Release, Reason::Ok, origin)
         };
@@ -269,7 +271,8 @@ impl Doorkeeper {
             if chunk.is_empty() {
                 return Ok(count);
             }
-            if let Err(error) = self.parts.journal.submit(Entry::Forget(chunk.clone())).await {
+            let entry = Entry::Forget { sessions: chunk.clone(), at: now };
+            if let Err(error) = self.parts.journal.submit(entry).await {
                 lock(&self.unswept).extend(chunk);
                 return Err(error);
             }

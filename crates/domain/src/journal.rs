@@ -19,7 +19,7 @@ use crate::{
     credential::KeyDigest,
     id::{OrganisationId, SessionId, UserId},
     passwords::PasswordHash,
-    session::{Identity, Session, SessionNumber},
+    session::{Departed, Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
     sync::{AtomicU64, Mutex, Ordering, lock, mpsc, thread},
 };
@@ -105,8 +105,21 @@ pub enum Entry {
         /// How many users at most.
         limit: usize,
     },
-    /// Sessions that have ended anyway and need no space any more.
-    Forget(Vec<SessionNumber>),
+    /// Sessions that have ended anyway and need no space any more, but for what is remembered of them
+    /// ([`REMEMBERED_FOR`](crate::session::REMEMBERED_FOR)).
+    Forget {
+        /// The sessions.
+        sessions: Vec<Departed>,
+        /// When they left memory.
+        at: Timestamp,
+    },
+    /// The removal of some audit records whose time is over, the oldest first.
+    ForgetRecords {
+        /// Only what is older than this.
+        before: Timestamp,
+        /// How many records at most.
+        limit: usize,
+    },
     /// The time, so that a restart with a clock that was set back does not revive what has expired.
     Tick(Timestamp),
     /// Creations before this time may not be repeated any more: what made them happen once is forgotten.
@@ -347,7 +360,8 @@ fn apply(table: &SessionTable, changes: &AtomicU64, entry: &Entry, outcome: Outc
         | Entry::Record(_)
         | Entry::KeyUses(_)
         | Entry::DeleteUsers { .. }
-        | Entry::Forget(_)
+        | Entry::Forget { .. }
+        | Entry::ForgetRecords { .. }
         | Entry::Tick(_)
         | Entry::ForgetOnce(_) => {}
     }

@@ -91,6 +91,52 @@ pub(crate) fn expiry(last_used_at: Timestamp, idle: Option<Duration>, ends_at: T
     idle.map_or(ends_at, |idle| last_used_at.plus(idle).min(ends_at))
 }
 
+/// How long it is remembered of a session that has ended how that came about.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A session that has ended and leaves memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// Its number.
+    pub number: SessionNumber,
+    /// Its organisation.
+    pub organisation: OrganisationId,
+    /// When it was last used.
+    pub last_used_at: Timestamp,
+}
+
+/// What is remembered of a session whether or not it is live, to tell how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastSession {
+    /// Its number.
+    pub number: SessionNumber,
+    /// The organisation; `None` if it is not known any more.
+    pub organisation: Option<OrganisationId>,
+    /// The unit.
+    pub unit: UnitId,
+    /// The user.
+    pub user: UserId,
+    /// How they logged in.
+    pub method: Method,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it was last used, or issued.
+    pub last_used_at: Timestamp,
+    /// How long it lived without a use; `None` if use did not matter.
+    pub idle: Option<Duration>,
+    /// When it was to end however much it was used.
+    pub ends_at: Timestamp,
+    /// When it was released, and by whom if not by its holder.
+    pub released: Option<(Timestamp, Option<UserId>)>,
+}
+
+impl PastSession {
+    /// When it ended if nothing ended it before.
+    pub fn expires_at(&self) -> Timestamp {
+        expiry(self.last_used_at, self.idle, self.ends_at)
+    }
+}
+
 /// What can be ended, with all the sessions under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {

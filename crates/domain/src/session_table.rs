@@ -22,7 +22,7 @@ use crate::{
     clock::Timestamp,
     credential::TokenDigest,
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
-    session::{Identity, Method, Scope, Session, SessionNumber, expiry},
+    session::{Departed, Identity, Method, PastSession, Scope, Session, SessionNumber, expiry},
     sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, lock, read, write},
 };
 
@@ -218,6 +218,10 @@ impl Slot {
         (self.idle != 0).then(|| Duration::from_millis(u64::from(self.idle)))
     }
 
+    fn issued_at(&self) -> Timestamp {
+        Timestamp::from_millis(i64::from(self.issued_second) * 1000)
+    }
+
     fn last_used(&self) -> Timestamp {
         Timestamp::from_millis(self.last_used.load(Ordering::Relaxed))
     }
@@ -368,7 +372,7 @@ impl SessionTable {
             id: session_id(tag),
             number: SessionNumber(slot.number),
             subject: slot.subject.clone(),
-            issued_at: Timestamp::from_millis(i64::from(slot.issued_second) * 1000),
+            issued_at: slot.issued_at(),
             last_used_at: slot.last_used(),
             expires_at: slot.expires_at(),
         })
@@ -381,6 +385,27 @@ impl SessionTable {
         let slots = read(&self.shard(tag).0);
         let slot = slots.find(hash(tag), |slot| slot.tag == tag)?;
         Some((SessionNumber(slot.number), slot.subject.clone()))
+    }
+
+    /// What is known of the session of a token, live or not, without using it: for those who ask how it stands.
+    pub fn examine(&self, session: SessionId) -> Option<(PastSession, Arc<Subject>)> {
+        let tag = tag_of(session);
+        let slots = read(&self.shard(tag).0);
+        let slot = slots.find(hash(tag), |slot| slot.tag == tag)?;
+        let Identity { organisation, unit, user, method, .. } = slot.subject.identity;
+        let past = PastSession {
+            number: SessionNumber(slot.number),
+            organisation: Some(organisation),
+            unit,
+            user,
+            method,
+            issued_at: slot.issued_at(),
+            last_used_at: slot.last_used(),
+            idle: slot.idle(),
+            ends_at: Timestamp::from_millis(slot.ends_at),
+            released: None,
+        };
+        Some((past, slot.subject.clone()))
     }
 
     /// Adds a session that the journal has committed. Called by the journal and at start only.
@@ -457,13 +482,17 @@ impl SessionTable {
     }
 
     /// Frees the sessions of one shard that have ended, and says which they were.
-    pub fn sweep(&self, shard: usize, now: Timestamp) -> Vec<SessionNumber> {
+    pub fn sweep(&self, shard: usize, now: Timestamp) -> Vec<Departed> {
         let mut slots = write(&self.shards[shard].0);
         let ended = slots.extract_if(|slot| !slot.is_live(now));
         ended
             .map(|slot| {
                 self.leaves(&slot);
-                SessionNumber(slot.number)
+                Departed {
+                    number: SessionNumber(slot.number),
+                    organisation: slot.subject.identity.organisation,
+                    last_used_at: slot.last_used(),
+                }
             })
             .collect()
     }

@@ -147,14 +147,15 @@ impl Content {
                 }
                 None
             }
-            Entry::Forget(numbers) => {
-                self.sessions.retain(|(number, _)| !numbers.contains(number));
+            Entry::Forget { sessions, .. } => {
+                self.sessions.retain(|(number, _)| !sessions.iter().any(|gone| gone.number == *number));
                 None
             }
             Entry::Rehash { .. }
             | Entry::Record(_)
             | Entry::KeyUses(_)
             | Entry::DeleteUsers { .. }
+            | Entry::ForgetRecords { .. }
             | Entry::Tick(_)
             | Entry::ForgetOnce(_) => None,
         };

@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use axum::http::Uri;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use doorward_domain::resource::PageRequest;
+use doorward_domain::{clock::Timestamp, resource::PageRequest};
 
 use crate::error::ApiError;
 
@@ -56,6 +56,16 @@ impl Filters {
         let read = |text: String| {
             humantime::parse_duration(&text)
                 .map_err(|_| invalid(name, "is not a duration such as 24h or 30d"))
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    /// A time such as `2026-11-24T12:00:00Z`.
+    pub fn time(&mut self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let read = |text: String| {
+            let time: Result<jiff::Timestamp, _> = text.parse();
+            time.map(|time| Timestamp::from_millis(time.as_millisecond()))
+                .map_err(|_| invalid(name, "is not a time such as 2026-11-24T12:00:00Z"))
         };
         self.text(name).map(read).transpose()
     }

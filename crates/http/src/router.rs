@@ -57,7 +57,7 @@ fn authentication() -> OpenApiRouter<State> {
 
 /// The admin API.
 fn administration() -> OpenApiRouter<State> {
-    use admin::{keys, organisations, rules, sessions, units, users};
+    use admin::{keys, organisations, records, rules, sessions, tokens, units, users};
     OpenApiRouter::new()
         .routes(routes!(organisations::list, organisations::create))
         .routes(routes!(organisations::get, organisations::update, organisations::delete))
@@ -73,6 +73,11 @@ fn administration() -> OpenApiRouter<State> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(rules::get, rules::update))
+        .routes(routes!(records::list))
+        .routes(routes!(records::chain))
+        .routes(routes!(records::list_unassigned))
+        .routes(routes!(records::unassigned_chain))
+        .routes(routes!(tokens::explain))
 }
 
 /// The admin listener: the admin API, logins for those who use it, health, metrics and the API document.

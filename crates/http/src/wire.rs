@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub mod admin;
+pub mod evidence;
 
 /// A time as RFC 3339 in UTC with milliseconds: `2026-11-24T03:36:02.120Z`.
 #[derive(Clone, Copy, Debug)]

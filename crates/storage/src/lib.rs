@@ -6,4 +6,7 @@
 
 mod sqlite;
 
-pub use sqlite::{AuditRow, Kind, OpenError, SqliteDirectory, SqliteLedger, SqliteStore};
+pub use sqlite::{
+    AuditProblem, AuditReport, ChainReport, Kind, OpenError, SqliteDirectory, SqliteLedger, SqliteStore,
+    verify_audit,
+};

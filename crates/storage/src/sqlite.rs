@@ -6,9 +6,12 @@
 
 mod audit;
 mod catalogue;
+mod chaining;
 mod change;
 mod directory;
+mod ended;
 mod error;
+mod evidence;
 mod folder;
 mod ledger;
 mod load;
@@ -27,7 +30,12 @@ use doorward_domain::{
     observer::Observer,
 };
 
-pub use self::{audit::AuditRow, directory::SqliteDirectory, error::OpenError, ledger::SqliteLedger};
+pub use self::{
+    directory::SqliteDirectory,
+    error::OpenError,
+    evidence::{AuditProblem, AuditReport, ChainReport, verify_audit},
+    ledger::SqliteLedger,
+};
 use self::{
     folder::Folder,
     ledger::{JournalState, Writer},

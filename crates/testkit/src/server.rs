@@ -8,6 +8,7 @@ use doorward_domain::{
     address::TrustedProxies,
     administration::Administration,
     attempts::{Attempts, LockoutRules},
+    audit::chain::StoredRecord,
     catalogue::{Catalogue, KeyCounts, OrganisationReference},
     change::{Change, NewPassword},
     clock::{Clock, TimeSource},
@@ -28,7 +29,7 @@ use doorward_http::{
     metrics::Metrics,
     router,
 };
-use doorward_storage::{AuditRow, Kind, OpenError, SqliteDirectory, SqliteStore};
+use doorward_storage::{Kind, OpenError, SqliteDirectory, SqliteStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -249,6 +250,11 @@ impl TestServer {
         self.doorkeeper.sweep().await.expect("a commit")
     }
 
+    /// Removes audit records of this age, as housekeeping does.
+    pub async fn forget_records(&self, retention: Duration) -> usize {
+        self.administration.forget_records(retention).await.expect("a commit")
+    }
+
     /// Counts the Web API keys that want attention, as housekeeping does for the metrics.
     pub async fn count_keys(&self) -> KeyCounts {
         self.administration.count_keys().await.expect("counts")
@@ -272,8 +278,8 @@ impl TestServer {
     }
 
     /// The newest audit records, newest last.
-    pub async fn audit(&self) -> Vec<AuditRow> {
-        self.directory.list_audit(1000).await.expect("records")
+    pub async fn audit(&self) -> Vec<StoredRecord> {
+        self.directory.list_newest_records(1000).await.expect("records")
     }
 
     /// A request to the API listener.

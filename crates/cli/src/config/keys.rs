@@ -168,6 +168,12 @@ pub(super) const KEYS: &[Key] = &[
         "1h",
         "length up to which the lock doubles; not less than `lockout.lock`",
     ),
+    key(
+        "audit.retention",
+        LONG,
+        "400d",
+        "age from which audit records are removed; more than a year by default",
+    ),
     key("log.format", Choice(&["text", "json"]), "text", "form of the log lines"),
     key(
         "log.level",

@@ -50,7 +50,7 @@ fn defaults_stand_when_nothing_is_set() {
     let sources = Sources { folder: folder.path().to_owned(), ..Sources::default() };
     let loaded = load(&sources, std::iter::empty()).unwrap();
 
-    let Config { data, listen, addresses, tokens, passwords, lockout, log, limits } = &loaded.config;
+    let Config { data, listen, addresses, tokens, passwords, lockout, audit, log, limits } = &loaded.config;
     assert_eq!(data, Path::new("doorward-data"));
     assert_eq!(listen.api, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!(listen.admin, SocketAddr::from(([127, 0, 0, 1], 8081)));
@@ -63,6 +63,7 @@ fn defaults_stand_when_nothing_is_set() {
     assert_eq!((passwords.rules(), &passwords.breached_file), (PasswordRules::default(), &None));
     assert_eq!((lockout.failures, lockout.window), (10, MINUTE * 15));
     assert_eq!((lockout.lock, lockout.longest_lock), (MINUTE, HOUR));
+    assert_eq!(audit.retention, HOUR * 24 * 400);
     assert_eq!((log.format, log.level), (LogFormat::Text, LogLevel::Info));
     assert_eq!(limits.body_bytes, 65_536);
     assert_eq!((limits.header_timeout, limits.body_timeout), (MINUTE / 2, MINUTE / 6));

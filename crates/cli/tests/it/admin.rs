@@ -1,6 +1,7 @@
 //! The admin API, `/admin/v1`.
 
 mod callers;
+mod evidence;
 mod keys;
 mod names;
 mod organisations;

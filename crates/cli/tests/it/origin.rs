@@ -22,7 +22,7 @@ async fn audited(server: &TestServer, values: &[&[u8]]) -> IpAddr {
         (row.reason.as_str(), row.request_id.as_str()),
         ("unknown_key", answer.header("x-request-id"))
     );
-    row.address.unwrap()
+    address(&row.address.unwrap())
 }
 
 fn address(text: &str) -> IpAddr {

@@ -25,6 +25,7 @@ use crate::{
 /// Somebody who has proved who they are and may ask about tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
+    pub(super) user: UserId,
     organisation: OrganisationId,
     is_operator: bool,
     pub(super) may_introspect: bool,
@@ -99,6 +100,7 @@ impl Doorkeeper {
         let Accepted { key, account, rules } = self.accept_key(key, origin).await?;
         let holder = Holder { role: account.user.role, key: Some((key.classification, key.verifier)) };
         let caller = Caller {
+            user: account.user.id,
             organisation: account.organisation.id,
             is_operator: account.organisation.is_operator,
             may_introspect: holder.may_introspect(),
@@ -120,8 +122,8 @@ impl Doorkeeper {
     pub async fn identify_holder(&self, token: &PlainToken) -> Result<Option<Caller>, StoreError> {
         let Some(live) = self.verify(token) else { return Ok(None) };
         let Some(holder) = self.find_holder(&live).await? else { return Ok(None) };
-        let Identity { organisation, is_operator, .. } = *live.subject.identity();
-        Ok(Some(Caller { organisation, is_operator, may_introspect: holder.may_introspect() }))
+        let Identity { user, organisation, is_operator, .. } = *live.subject.identity();
+        Ok(Some(Caller { user, organisation, is_operator, may_introspect: holder.may_introspect() }))
     }
 
     /// What the holder of a token may do; `None` if they are not there any more.

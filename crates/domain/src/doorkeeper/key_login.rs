@@ -116,7 +116,7 @@ impl Doorkeeper {
 }
 
 /// Whether a key may be used from there.
-pub(super) fn is_allowed(allowed: &[Network], origin: &Origin) -> bool {
+pub(crate) fn is_allowed(allowed: &[Network], origin: &Origin) -> bool {
     let is_in = |network: &Network| origin.address.is_some_and(|address| network.contains(address));
     allowed.is_empty() || allowed.iter().any(is_in)
 }

@@ -18,6 +18,7 @@ use crate::{
     observer::NoObserver,
     passwords::{Argon2Cost, HashingLimits},
     rules::Overrides,
+    session::SessionNumber,
 };
 
 struct Still;

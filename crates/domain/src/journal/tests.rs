@@ -336,7 +336,15 @@ fn what_ends_nothing_changes_nothing_in_the_table() {
         update_organisation("crm", Status::Active),
         Entry::Rehash { organisation: ORGANISATION, user: ZOE, from: hash.clone(), to: hash },
         Entry::Record(audit(Event::PasswordLogin)),
-        Entry::Forget(vec![SessionNumber(1)]),
+        Entry::Forget {
+            sessions: vec![Departed {
+                number: SessionNumber(1),
+                organisation: ORGANISATION,
+                last_used_at: NOW,
+            }],
+            at: NOW,
+        },
+        Entry::ForgetRecords { before: NOW, limit: 1 },
         Entry::KeyUses(Vec::new()),
         Entry::ForgetOnce(NOW),
         Entry::Tick(NOW),

@@ -79,7 +79,8 @@ fn with_one_session() -> SessionTable {
 }
 
 fn sweep(table: &SessionTable, now: Timestamp) -> Vec<u64> {
-    let mut numbers: Vec<_> = (0..SHARDS).flat_map(|shard| table.sweep(shard, now)).map(|n| n.0).collect();
+    let mut numbers: Vec<_> =
+        (0..SHARDS).flat_map(|shard| table.sweep(shard, now)).map(|one| one.number.0).collect();
     numbers.sort_unstable();
     numbers
 }

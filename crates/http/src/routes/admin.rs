@@ -4,8 +4,10 @@
 
 pub mod keys;
 pub mod organisations;
+pub mod records;
 pub mod rules;
 pub mod sessions;
+pub mod tokens;
 pub mod units;
 pub mod users;
 

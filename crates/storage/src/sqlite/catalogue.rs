@@ -9,21 +9,22 @@ mod users;
 use std::net::IpAddr;
 
 use doorward_domain::{
-    catalogue::{Catalogue, KeyCounts, OrganisationReference},
+    audit::chain::{Chain, RecordFilter, StoredRecord},
+    catalogue::{Catalogue, Ending, KeyCounts, OrganisationReference},
     change::Once,
     clock::Timestamp,
     directory::{Status, StoreFuture},
-    id::{KeyId, OrganisationId, UnitId, UserId},
+    id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
     resource::{
         KeyDetails, KeyFilter, Organisation, OrganisationFilter, Page, PageRequest, Revision, Stored, Unit,
         UnitFilter, UserDetails, UserFilter,
     },
     rules::Overrides,
-    session::SessionNumber,
+    session::{PastSession, SessionNumber},
 };
 use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params, types::Value};
 
-use super::{SqliteDirectory, words};
+use super::{SqliteDirectory, audit, ended, words};
 
 pub(super) use organisations::get_overrides;
 
@@ -106,6 +107,31 @@ impl Catalogue for SqliteDirectory {
             }
             Ok(found)
         })
+    }
+
+    fn list_records(
+        &self,
+        organisation: Option<OrganisationId>,
+        filter: RecordFilter,
+        page: PageRequest,
+    ) -> StoreFuture<'_, Page<StoredRecord>> {
+        self.ask(move |transaction| audit::list(transaction, organisation, &filter, &page))
+    }
+
+    fn find_chain(&self, organisation: Option<OrganisationId>) -> StoreFuture<'_, Option<Chain>> {
+        self.ask(move |transaction| audit::find_chain(transaction, organisation))
+    }
+
+    fn find_oldest_record(&self) -> StoreFuture<'_, Option<Timestamp>> {
+        self.ask(|transaction| audit::oldest(transaction))
+    }
+
+    fn find_ended_session(&self, session: SessionId) -> StoreFuture<'_, Option<PastSession>> {
+        self.ask(move |transaction| ended::find(transaction, session))
+    }
+
+    fn find_ending(&self, session: PastSession) -> StoreFuture<'_, Option<Ending>> {
+        self.ask(move |transaction| ended::find_ending(transaction, &session))
     }
 
     fn find_once(&self, caller: UserId, key: [u8; 32]) -> StoreFuture<'_, Option<Once>> {

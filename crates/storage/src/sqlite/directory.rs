@@ -7,6 +7,7 @@ use std::{
 };
 
 use doorward_domain::{
+    audit::chain::StoredRecord,
     credential::KeyDigest,
     directory::{Account, Directory, Holder, KeyRecord, NameLookup, StoreFuture},
     id::{KeyId, UserId},
@@ -16,7 +17,7 @@ use doorward_domain::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
-use super::{AuditRow, OpenError, audit, error::unavailable, lookup, schema};
+use super::{OpenError, audit, error::unavailable, lookup, schema};
 
 /// How many questions may wait; one more is answered [`StoreError::Busy`].
 const QUEUE: usize = 1_024;
@@ -45,9 +46,9 @@ impl SqliteDirectory {
         Ok(directory)
     }
 
-    /// The newest `limit` audit records, the newest last.
-    pub fn list_audit(&self, limit: u32) -> StoreFuture<'_, Vec<AuditRow>> {
-        self.ask(move |transaction| audit::list(transaction, limit))
+    /// The newest `limit` audit records of all organisations, the newest last.
+    pub fn list_newest_records(&self, limit: u32) -> StoreFuture<'_, Vec<StoredRecord>> {
+        self.ask(move |transaction| audit::list_newest(transaction, limit))
     }
 
     /// Has a question answered by the next thread that is free, in one snapshot.

@@ -79,6 +79,18 @@ pub enum OpenError {
         /// The newest schema known here.
         known: i64,
     },
+    /// Its schema is of an earlier version, and it is only to be read.
+    #[error(
+        "{database:?} has schema {found}, this Doorward needs {known}; `doorward serve` brings it up to date"
+    )]
+    Older {
+        /// The database.
+        database: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The newest schema known here.
+        known: i64,
+    },
     /// Anything else.
     #[error(
         "{database:?} cannot be opened: {reason}; check the disk and that Doorward's user may write there"

@@ -34,12 +34,8 @@ impl Folder {
 
     /// Takes a folder with a database.
     pub(super) fn find(path: &Path) -> Result<Self, OpenError> {
-        match path.join(DATABASE).try_exists() {
-            Ok(true) => Self::take(path),
-            Ok(false) if path.is_dir() => Err(OpenError::DatabaseMissing { folder: path.into() }),
-            Ok(false) => Err(OpenError::FolderMissing { folder: path.into() }),
-            Err(reason) => Err(unusable(path, reason)),
-        }
+        find_database(path)?;
+        Self::take(path)
     }
 
     fn take(path: &Path) -> Result<Self, OpenError> {
@@ -74,6 +70,17 @@ impl Folder {
     pub(super) fn finish_database(&self) -> Result<(), OpenError> {
         let renamed = fs::rename(self.path.join(UNFINISHED), self.database());
         renamed.and_then(|()| sync(&self.path)).map_err(|reason| unusable(&self.path, reason))
+    }
+}
+
+/// The database of a folder, whoever holds it.
+pub(super) fn find_database(path: &Path) -> Result<PathBuf, OpenError> {
+    let database = path.join(DATABASE);
+    match database.try_exists() {
+        Ok(true) => Ok(database),
+        Ok(false) if path.is_dir() => Err(OpenError::DatabaseMissing { folder: path.into() }),
+        Ok(false) => Err(OpenError::FolderMissing { folder: path.into() }),
+        Err(reason) => Err(unusable(path, reason)),
     }
 }
 

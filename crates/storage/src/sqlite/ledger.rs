@@ -8,12 +8,18 @@ use doorward_domain::{
     id::{KeyId, UserId},
     journal::{Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
-    session::{Identity, Method, Session, SessionNumber},
+    session::{Departed, Identity, Method, Session, SessionNumber},
     session_table::Use,
 };
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{Kind, audit, change, error::ledger_error, folder::Folder, words};
+use super::{
+    Kind, audit, change,
+    ended::{self, Ended},
+    error::ledger_error,
+    folder::Folder,
+    words,
+};
 
 /// Where the journal's batches are made durable.
 pub struct SqliteLedger {
@@ -55,9 +61,13 @@ pub(super) fn commit(
     batch: &[Entry],
 ) -> Result<Vec<Outcome>> {
     let mut state = *committed;
+    let mut ends = audit::Ends::default();
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let outcomes =
-        batch.iter().map(|entry| state.write(&mut transaction, entry)).collect::<Result<Vec<_>>>()?;
+    let outcomes = batch
+        .iter()
+        .map(|entry| state.write(&mut transaction, &mut ends, entry))
+        .collect::<Result<Vec<_>>>()?;
+    ends.save(&transaction)?;
     if state != *committed {
         state.save(&transaction)?;
     }
@@ -73,21 +83,23 @@ pub(super) struct JournalState {
     next: SessionNumber,
     /// The latest time known to the journal.
     pub(super) latest: Option<Timestamp>,
+    /// How many audit records there ever were.
+    records: u64,
 }
 
 impl JournalState {
     pub(super) fn read(connection: &Connection) -> Result<(Self, Kind)> {
-        connection.query_row("SELECT next_number, latest, kind FROM journal_state", [], |row| {
+        connection.query_row("SELECT next_number, latest, kind, records FROM journal_state", [], |row| {
             let latest = row.get::<_, Option<_>>(1)?.map(Timestamp::from_millis);
-            let state = Self { next: SessionNumber(row.get(0)?), latest };
+            let state = Self { next: SessionNumber(row.get(0)?), latest, records: row.get(3)? };
             Ok((state, words::read_kind(row.get_ref(2)?.as_str()?)))
         })
     }
 
     fn save(&self, connection: &Connection) -> Result<()> {
-        let sql = "UPDATE journal_state SET next_number = ?1, latest = ?2";
+        let sql = "UPDATE journal_state SET next_number = ?1, latest = ?2, records = ?3";
         let latest = self.latest.map(Timestamp::as_millis);
-        connection.prepare_cached(sql)?.execute(params![self.next.0, latest])?;
+        connection.prepare_cached(sql)?.execute(params![self.next.0, latest, self.records])?;
         Ok(())
     }
 
@@ -103,7 +115,12 @@ impl JournalState {
     }
 
     /// Writes one entry. An entry that is not committed leaves nothing behind.
-    fn write(&mut self, transaction: &mut Transaction<'_>, entry: &Entry) -> Result<Outcome> {
+    fn write(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        ends: &mut audit::Ends,
+        entry: &Entry,
+    ) -> Result<Outcome> {
         let mut number = None;
         let audit = match entry {
             Entry::Issue { session, identity, seen, known, audit } => {
@@ -119,7 +136,9 @@ impl JournalState {
             }
             Entry::Release { number, audit, .. } => {
                 // A session that is gone already has ended too.
-                forget(transaction, &[*number])?;
+                let released = Some(audit.actor);
+                ended::end(transaction, &Ended { number: *number, at: audit.at, known: None, released })?;
+                ended::forget(transaction, audit.at, 2)?;
                 Some(audit)
             }
             Entry::Change { change, once, audit } => {
@@ -128,6 +147,9 @@ impl JournalState {
                     return Ok(outcome);
                 }
                 number = change.ends().map(|_| self.take());
+                if let Some(number) = number {
+                    ended::note_ending(transaction, change, number, audit.at, audit.actor)?;
+                }
                 Some(audit)
             }
             Entry::Rehash { organisation, user, from, to } => {
@@ -154,17 +176,28 @@ impl JournalState {
                 change::delete_users(transaction, *organisation, *limit)?;
                 None
             }
-            Entry::Forget(numbers) => {
-                forget(transaction, numbers)?;
+            Entry::Forget { sessions, at } => {
+                for Departed { number, organisation, last_used_at } in sessions {
+                    let known = Some((*organisation, *last_used_at));
+                    ended::end(transaction, &Ended { number: *number, at: *at, known, released: None })?;
+                }
+                // Twice as many as come, so that the oldest go however many there are.
+                ended::forget(transaction, *at, 2 * sessions.len())?;
+                None
+            }
+            Entry::ForgetRecords { before, limit } => {
+                audit::remove(transaction, *before, *limit)?;
                 None
             }
             Entry::Tick(time) => {
+                ended::forget(transaction, *time, FORGOTTEN_A_TICK)?;
                 self.saw(*time);
                 None
             }
         };
         if let Some(audit) = audit {
-            audit::insert(transaction, audit)?;
+            ends.append(transaction, audit)?;
+            self.records += 1;
             self.saw(audit.at);
         }
         Ok(Outcome::Committed(number))
@@ -224,6 +257,9 @@ fn add(
     Ok(())
 }
 
+/// How many sessions that ended long ago are forgotten with each tick, when nothing else ends.
+const FORGOTTEN_A_TICK: usize = 500;
+
 /// From how many places a user is known at most, the latest of them.
 const KNOWN_ADDRESSES: u32 = 16;
 
@@ -264,17 +300,6 @@ fn touch(connection: &Connection, uses: &[Use]) -> Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     for used in uses {
         statement.execute(params![used.number.0, used.last_used_at.as_millis()])?;
-    }
-    Ok(())
-}
-
-/// Deletes sessions, as many of them as are there.
-pub(super) fn forget(connection: &Connection, numbers: &[SessionNumber]) -> Result<()> {
-    for sql in ["DELETE FROM session WHERE number = ?1", "DELETE FROM session_use WHERE number = ?1"] {
-        let mut statement = connection.prepare_cached(sql)?;
-        for number in numbers {
-            statement.execute([number.0])?;
-        }
     }
     Ok(())
 }

@@ -14,7 +14,11 @@ use doorward_domain::{
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row, params};
 
-use super::{OpenError, SqliteStore, error::is_full, ledger::forget};
+use super::{
+    OpenError, SqliteStore,
+    ended::{self, Ended},
+    error::is_full,
+};
 
 /// After how many sessions progress is told.
 const STEP: u64 = 50_000;
@@ -32,7 +36,7 @@ impl SqliteStore {
     ) -> std::result::Result<u64, OpenError> {
         let connection = &self.writer.connection;
         let loaded = fill(connection, table, now, progress).and_then(|(live, ended)| {
-            match ended.chunks(CHUNK).try_for_each(|chunk| delete(connection, chunk)) {
+            match ended.chunks(CHUNK).try_for_each(|chunk| delete(connection, chunk, now)) {
                 // It can wait for the next start: what has ended is no less ended for taking up space.
                 Err(error) if is_full(&error) => Ok(live),
                 deleted => deleted.map(|()| live),
@@ -88,9 +92,11 @@ fn read_session(row: &Row<'_>) -> Result<Session> {
     })
 }
 
-fn delete(connection: &Connection, ended: &[SessionNumber]) -> Result<()> {
+fn delete(connection: &Connection, numbers: &[SessionNumber], now: Timestamp) -> Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    forget(&transaction, ended)?;
+    for number in numbers {
+        ended::end(&transaction, &Ended { number: *number, at: now, known: None, released: None })?;
+    }
     transaction.commit()
 }
 

@@ -6,7 +6,7 @@ use doorward_domain::journal::{Entry, Outcome};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig, params};
 
 use super::{
-    Kind, OpenError,
+    Kind, OpenError, chaining,
     error::one_line,
     ledger::{self, JournalState},
     words,
@@ -47,11 +47,7 @@ pub(super) fn open(database: &Path) -> Result<Connection, OpenError> {
     let sqlite = |error| OpenError::from_sqlite(database, error);
     let mut connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     // Before anything is written, for the file may be somebody else's.
-    let application_id: i32 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
-    if application_id != APPLICATION_ID {
-        return Err(OpenError::NotDoorward { database: database.into() });
-    }
+    recognise(database, &connection)?;
     let journal_mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(sqlite)?;
     if journal_mode != "wal" {
@@ -62,12 +58,7 @@ pub(super) fn open(database: &Path) -> Result<Connection, OpenError> {
     let setup = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;";
     connection.execute_batch(setup).map_err(sqlite)?;
 
-    let found: i64 = connection
-        .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
-        .map_err(sqlite)?;
-    let known =
-        migrations::runner().get_migrations().iter().map(|migration| i64::from(migration.version())).max();
-    let known = known.unwrap_or_default();
+    let (found, known) = versions(database, &connection)?;
     if found > known {
         return Err(OpenError::Newer { database: database.into(), found, known });
     }
@@ -76,6 +67,39 @@ pub(super) fn open(database: &Path) -> Result<Connection, OpenError> {
         migrate(database, &mut connection)?;
     }
     Ok(connection)
+}
+
+/// Refuses a file that is not one of ours.
+fn recognise(database: &Path, connection: &Connection) -> Result<(), OpenError> {
+    let application_id: i32 = connection
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(|error| OpenError::from_sqlite(database, error))?;
+    if application_id == APPLICATION_ID {
+        Ok(())
+    } else {
+        Err(OpenError::NotDoorward { database: database.into() })
+    }
+}
+
+/// The version of a database's schema, and the newest that is known here.
+fn versions(database: &Path, connection: &Connection) -> Result<(i64, i64), OpenError> {
+    let found = connection
+        .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
+        .map_err(|error| OpenError::from_sqlite(database, error))?;
+    let migrations = migrations::runner();
+    let known = migrations.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
+    Ok((found, known.unwrap_or_default()))
+}
+
+/// Opens a database to read from, whoever serves it. It must be ours and of today's schema.
+pub(super) fn open_beside(database: &Path) -> Result<Connection, OpenError> {
+    let connection = open_reader(database).map_err(|error| OpenError::from_sqlite(database, error))?;
+    recognise(database, &connection)?;
+    match versions(database, &connection)? {
+        (found, known) if found > known => Err(OpenError::Newer { database: database.into(), found, known }),
+        (found, known) if found < known => Err(OpenError::Older { database: database.into(), found, known }),
+        _ => Ok(connection),
+    }
 }
 
 /// Opens a database to read from.
@@ -111,6 +135,7 @@ fn check(database: &Path, connection: &Connection) -> Result<(), OpenError> {
 
 /// Brings the schema up to date in one transaction.
 fn migrate(database: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    chaining::register(connection).map_err(|error| OpenError::from_sqlite(database, error))?;
     let migrated = migrations::runner().set_grouped(true).run(connection);
     migrated
         .map(drop)

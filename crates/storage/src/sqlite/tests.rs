@@ -1,7 +1,9 @@
 //! The store against real files. Here: a company to work with, and what the tests have in common.
 
 mod administering;
+mod chains;
 mod committing;
+mod ended;
 mod endings;
 mod faults;
 mod listing;
@@ -22,7 +24,7 @@ use doorward_domain::{
     name::{CanonicalName, Name},
     passwords::PasswordHash,
     resource::{Classification, Key, NewSecret, Organisation, Unit, User},
-    session::{Identity, Method, Scope, Session, SessionNumber},
+    session::{Departed, Identity, Method, Scope, Session, SessionNumber},
     session_table::SessionTable,
 };
 use tempfile::TempDir;
@@ -238,6 +240,12 @@ fn issue(token: u8) -> Entry {
 fn release(number: u64) -> Entry {
     let (number, session) = (SessionNumber(number), digest(0).session());
     Entry::Release { number, session, audit: audit(Event::Release) }
+}
+
+fn forget(numbers: &[u64]) -> Entry {
+    let departed =
+        |number| Departed { number: SessionNumber(number), organisation: ACME, last_used_at: at(0) };
+    Entry::Forget { sessions: numbers.iter().copied().map(departed).collect(), at: at(0) }
 }
 
 /// The entry of a change; what is new is recorded as such.

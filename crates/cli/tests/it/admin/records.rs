@@ -98,7 +98,7 @@ async fn s2_every_administrative_change_is_recorded() {
         assert_eq!(row.actor, Some(server.operator.user));
         assert_eq!(row.organisation.map(|id| id.to_string()).as_ref(), Some(&own));
         assert_eq!(row.request_id, answer.header("x-request-id"));
-        assert_eq!(row.address.map(|address| address.to_string()).as_deref(), Some("127.0.0.1"));
+        assert_eq!(row.address.as_deref(), Some("127.0.0.1"));
         let text = |id: Option<String>| id.unwrap_or_default();
         let known = |id: Option<&String>| id.cloned().unwrap_or_default();
         assert_eq!(text(row.unit.map(|id| id.to_string())), known(unit), "{method} {path}");

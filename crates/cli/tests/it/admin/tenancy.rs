@@ -158,6 +158,10 @@ async fn m1_ids_of_other_organisations_in_bodies_and_queries_are_nobodys() {
             ("list_sessions", "user", format!("/sessions?user={user}"), Value::Null),
             ("list_sessions", "unit", format!("/sessions?unit={theirs}"), Value::Null),
             ("list_sessions", "key", format!("/sessions?key={key}"), Value::Null),
+            ("list_records", "user", format!("/audit?user={user}"), Value::Null),
+            ("list_records", "unit", format!("/audit?unit={theirs}"), Value::Null),
+            ("list_records", "key", format!("/audit?key={key}"), Value::Null),
+            ("list_records", "session", format!("/audit?session={session}"), Value::Null),
         ]
     };
     let all = routes::all(&server).await;

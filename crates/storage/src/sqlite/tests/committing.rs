@@ -19,7 +19,7 @@ fn numbers_are_taken_by_issues_and_endings_alone() {
         Entry::Tick(at(7)),
         changed(set_status(Scope::Unit(LAB), Status::Active)),
         changed(set_status(Scope::Unit(LAB), Status::Disabled)),
-        Entry::Forget(vec![SessionNumber(3), SessionNumber(77)]),
+        forget(&[3, 77]),
     ];
     let before = audit_records(&store);
     let committed = Outcome::Committed(None);

@@ -8,13 +8,14 @@ use std::{
 };
 
 use doorward_domain::{
+    audit::chain::{ChainDigest, StoredRecord},
     directory::{Directory, NameLookup, OrganisationRecord},
     journal::{Ledger, StoreError},
     observer::NoObserver,
 };
 
 use super::*;
-use crate::{AuditRow, SqliteDirectory, SqliteLedger};
+use crate::{SqliteDirectory, SqliteLedger};
 
 fn start(store: SqliteStore) -> (SqliteLedger, SqliteDirectory) {
     store.start(Arc::new(NoObserver), 2).unwrap()
@@ -104,9 +105,9 @@ fn o1_a_full_queue_answers_busy() {
     });
     assert!(slow.as_mut().poll(&mut context).is_pending());
     has_started.recv().unwrap();
-    let mut waiting: Vec<_> = (0..1_024).map(|_| directory.list_audit(1)).collect();
+    let mut waiting: Vec<_> = (0..1_024).map(|_| directory.list_newest_records(1)).collect();
     assert!(waiting.iter_mut().all(|question| question.as_mut().poll(&mut context).is_pending()));
-    let one_more = pin!(directory.list_audit(1)).poll(&mut context);
+    let one_more = pin!(directory.list_newest_records(1)).poll(&mut context);
     assert_eq!(one_more, Poll::Ready(Err(StoreError::Busy)));
     let_go.send(()).unwrap();
 }
@@ -141,16 +142,19 @@ async fn s2_audit_records_come_back_as_they_were_whatever_a_caller_sent() {
         .collect();
     store.apply(&records.iter().cloned().map(Entry::Record).collect::<Vec<_>>()).unwrap();
     let (_ledger, directory) = start(store);
-    let rows = directory.list_audit(hostile.len() as u32).await.unwrap();
+    let rows = directory.list_newest_records(hostile.len() as u32).await.unwrap();
+    let previous = [ChainDigest::BEGINNING].into_iter().chain(rows.iter().map(StoredRecord::digest));
     let expected: Vec<_> = records
         .iter()
-        .zip(9..)
-        .map(|(record, number)| AuditRow {
+        .zip(1..)
+        .zip(previous)
+        .map(|((record, number), previous)| StoredRecord {
             number,
+            previous,
             at: at(3),
             event: "password_login".into(),
             reason: "unknown_user".into(),
-            address: record.origin.address,
+            address: Some("2001:db8::7".into()),
             request_id: record.origin.request_id.clone(),
             organisation: Some(ACME),
             unit: Some(SALES),
@@ -172,7 +176,7 @@ async fn s2_every_change_and_every_login_has_its_record() {
     store.apply(&[by_key, release(1), Entry::Record(audit(Event::WebApiKeyLogin))]).unwrap();
     change(&mut store, set_password(ACME, ZOE, "second"));
     let (_ledger, directory) = start(store);
-    let rows = directory.list_audit(100).await.unwrap();
+    let rows = directory.list_newest_records(100).await.unwrap();
     let mut expected = vec!["created"; 8];
     expected.extend(["password_login", "release", "web_api_key_login", "updated"]);
     assert_eq!(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>(), expected);

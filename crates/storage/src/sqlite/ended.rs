@@ -1,0 +1,163 @@
+//! How sessions ended: noted by the ledger, told by the directory, forgotten after a while.
+
+use std::time::Duration;
+
+use doorward_domain::{
+    catalogue::Ending,
+    change::{Change, EndCause},
+    clock::Timestamp,
+    id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
+    session::{Method, PastSession, REMEMBERED_FOR, Scope, SessionNumber},
+};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+/// What ends a session for good, beside its own time.
+pub(super) struct Ended {
+    pub(super) number: SessionNumber,
+    /// When it was found to have ended.
+    pub(super) at: Timestamp,
+    /// What is known better in memory: to whom it belonged, and its last use.
+    pub(super) known: Option<(OrganisationId, Timestamp)>,
+    /// Whether it was released, and by whom if not by its holder.
+    pub(super) released: Option<Option<UserId>>,
+}
+
+/// Deletes a session and remembers it, if it is there.
+pub(super) fn end(connection: &Connection, ended: &Ended) -> Result<()> {
+    let sql = "
+        INSERT OR IGNORE INTO ended_session (session, number, organisation, unit, user, key, issued_at, last_used_at,
+                                             idle_ms, ends_at, at, released_at, released_by)
+        SELECT substr(digest, 1, 16), number,
+               coalesce(?2, (SELECT organisation FROM user WHERE id = session.user),
+                        (SELECT organisation FROM unit WHERE id = session.unit)),
+               unit, user, key, issued_at, max(coalesce(last_used_at, issued_at), coalesce(?3, 0)), idle_ms, ends_at,
+               ?4, CASE WHEN ?5 THEN ?4 END, ?6
+        FROM session LEFT JOIN session_use USING (number) WHERE number = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        ended.number.0,
+        ended.known.map(|(organisation, _)| organisation.to_bytes()),
+        ended.known.map(|(_, last_used_at)| last_used_at.as_millis()),
+        ended.at.as_millis(),
+        ended.released.is_some(),
+        ended.released.flatten().map(UserId::to_bytes),
+    ])?;
+    for sql in ["DELETE FROM session WHERE number = ?1", "DELETE FROM session_use WHERE number = ?1"] {
+        connection.prepare_cached(sql)?.execute([ended.number.0])?;
+    }
+    Ok(())
+}
+
+/// Notes what ended all sessions of a scope.
+pub(super) fn note_ending(
+    connection: &Connection,
+    change: &Change,
+    number: SessionNumber,
+    at: Timestamp,
+    actor: Option<UserId>,
+) -> Result<()> {
+    let (Some(scope), Some(cause)) = (change.ends(), change.cause()) else { return Ok(()) };
+    let scope = match scope {
+        Scope::Organisation(id) => id.to_bytes(),
+        Scope::Unit(id) => id.to_bytes(),
+        Scope::User(id) => id.to_bytes(),
+        Scope::Key(_, id) => id.to_bytes(),
+    };
+    let sql = "INSERT INTO ending (number, scope, at, cause, actor) VALUES (?1, ?2, ?3, ?4, ?5)";
+    connection.prepare_cached(sql)?.execute(params![
+        number.0,
+        scope,
+        at.as_millis(),
+        cause.as_str(),
+        actor.map(UserId::to_bytes),
+    ])?;
+    Ok(())
+}
+
+/// Forgets what has been remembered long enough, the oldest first: `sessions` and as many endings at most.
+pub(super) fn forget(connection: &Connection, now: Timestamp, limit: usize) -> Result<()> {
+    let before = now.minus(REMEMBERED_FOR).as_millis();
+    for (find, delete) in [
+        (
+            "SELECT place, at FROM ended_session ORDER BY place LIMIT ?1",
+            "DELETE FROM ended_session WHERE place = ?1",
+        ),
+        ("SELECT number, at FROM ending ORDER BY number LIMIT ?1", "DELETE FROM ending WHERE number = ?1"),
+    ] {
+        let mut statement = connection.prepare_cached(find)?;
+        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        let mut old = Vec::new();
+        for row in rows {
+            let (place, at) = row?;
+            if at >= before {
+                break;
+            }
+            old.push(place);
+        }
+        let mut statement = connection.prepare_cached(delete)?;
+        for place in old {
+            statement.execute([place])?;
+        }
+    }
+    Ok(())
+}
+
+/// What is remembered of a session that has ended.
+pub(super) fn find(connection: &Connection, session: SessionId) -> Result<Option<PastSession>> {
+    let sql = "
+        SELECT number, organisation, unit, user, key, issued_at, last_used_at, idle_ms, ends_at, released_at, released_by
+        FROM ended_session WHERE session = ?1";
+    connection.prepare_cached(sql)?.query_row([session.to_bytes()], read).optional()
+}
+
+fn read(row: &Row<'_>) -> Result<PastSession> {
+    let released_at: Option<i64> = row.get(9)?;
+    let released_by = row.get::<_, Option<_>>(10)?.map(UserId::from_bytes);
+    Ok(PastSession {
+        number: SessionNumber(row.get(0)?),
+        organisation: row.get::<_, Option<_>>(1)?.map(OrganisationId::from_bytes),
+        unit: UnitId::from_bytes(row.get(2)?),
+        user: UserId::from_bytes(row.get(3)?),
+        method: row
+            .get::<_, Option<_>>(4)?
+            .map_or(Method::Password, |key| Method::WebApiKey(KeyId::from_bytes(key))),
+        issued_at: Timestamp::from_millis(row.get(5)?),
+        last_used_at: Timestamp::from_millis(row.get(6)?),
+        idle: row.get::<_, Option<u64>>(7)?.map(Duration::from_millis),
+        ends_at: Timestamp::from_millis(row.get(8)?),
+        released: released_at.map(|at| (Timestamp::from_millis(at), released_by)),
+    })
+}
+
+/// The first ending that reached a session: of its organisation, unit, user or Web API key, with a number that is not
+/// below its own.
+pub(super) fn find_ending(connection: &Connection, session: &PastSession) -> Result<Option<Ending>> {
+    let sql = "
+        SELECT number, at, cause, actor FROM ending WHERE scope = ?1 AND number >= ?2 ORDER BY number LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut first: Option<(u64, Ending)> = None;
+    let scopes = [
+        session.organisation.map(OrganisationId::to_bytes),
+        Some(session.unit.to_bytes()),
+        Some(session.user.to_bytes()),
+        session.method.key().map(KeyId::to_bytes),
+    ];
+    for scope in scopes.into_iter().flatten() {
+        let found = statement.query_row(params![scope, session.number.0], |row| {
+            let cause: String = row.get(2)?;
+            let ending = Ending {
+                at: Timestamp::from_millis(row.get(1)?),
+                cause: EndCause::ALL.into_iter().find(|known| known.as_str() == cause),
+                actor: row.get::<_, Option<_>>(3)?.map(UserId::from_bytes),
+            };
+            Ok((row.get::<_, u64>(0)?, ending))
+        });
+        if let Some((number, ending)) = found.optional()?
+            && first.as_ref().is_none_or(|(known, _)| number < *known)
+        {
+            first = Some((number, ending));
+        }
+    }
+    Ok(first.map(|(_, ending)| ending))
+}
