@@ -4,9 +4,10 @@
 use std::process::Command;
 
 /// What tests need beside Rust: the name of a `cfg`, and a command that succeeds where it is there.
-const NEEDS: [(&str, &[&str]); 3] = [
+const NEEDS: [(&str, &[&str]); 4] = [
     ("missing_openssl", &["openssl", "version"]),
     ("missing_curl", &["curl", "--version"]),
+    ("missing_python", &["python3", "--version"]),
     ("missing_mount", &["sh", "-c", "test $(id -u) = 0"]),
 ];
 

@@ -3,6 +3,7 @@
 //! One command is one file here. What all kinds of things have in common is in [`things`]; where requests go, and that
 //! no token goes anywhere else, is [`connection`]'s.
 
+mod audit;
 mod connection;
 mod keys;
 mod login;
@@ -19,6 +20,8 @@ mod users;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+
+pub(crate) use self::output::plain;
 
 use crate::args::WrongUse;
 
@@ -49,7 +52,9 @@ pub(crate) enum Command {
     /// Manage the rules of an organisation: passwords, lockout, addresses, lifetimes
     #[command(alias = "rule")]
     Rules(rules::Rules),
-    /// Issue, look at and release a token
+    /// Read the audit records, and prove that none was altered or removed
+    Audit(audit::Audit),
+    /// Issue, look at, explain and release a token
     Token(tokens::Tokens),
 }
 
@@ -69,6 +74,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             Command::Key(args) => keys::run(args).await,
             Command::Session(args) => sessions::run(args).await,
             Command::Rules(args) => rules::run(args).await,
+            Command::Audit(args) => audit::run(args).await,
             Command::Token(args) => tokens::run(args).await,
         }
     })

@@ -5,6 +5,7 @@ mod breached;
 mod client;
 mod config;
 mod demo;
+mod evidence;
 mod housekeeping;
 mod init;
 mod logging;

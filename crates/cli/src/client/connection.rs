@@ -354,6 +354,8 @@ fn in_flags(text: &str) -> String {
         "person_name" | "default_unit" | "expiring_within" | "unused_for" | "must_change_password" => {
             format!("'--{}'", name.replace('_', "-"))
         }
+        "address" if member == name => "'--address'".to_owned(),
+        "event" | "reason" | "from" | "until" | "session" => format!("'--{name}'"),
         "id" | "email" | "role" | "user" | "classification" | "limit" => format!("'--{name}'"),
         _ if member.contains('.') => format!("the rule '{member}'"),
         _ => return text.to_owned(),

@@ -137,7 +137,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 /// A text without what a terminal would obey.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
         if is_unsafe(c) {
             let _ = write!(plain, "\\u{{{:x}}}", u32::from(c));

@@ -90,6 +90,9 @@ pub(super) const SESSION: Kind = Kind {
     members: &[],
 };
 
+pub(super) const RECORD: Kind =
+    Kind { word: "record", path: "audit", name: "number", columns: &[], members: &[] };
+
 /// How much of a list is shown.
 #[derive(Debug, Args)]
 pub(super) struct Paging {

@@ -7,25 +7,25 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Somebody at a shell: a home of their own, and a server in the environment.
-struct Shell {
-    home: TempDir,
+pub struct Shell {
+    pub home: TempDir,
     variables: Vec<(&'static str, String)>,
 }
 
 /// What a command did.
 #[derive(Debug)]
-struct Told {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Told {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Shell {
-    fn at(server: &TestServer) -> Self {
+    pub fn at(server: &TestServer) -> Self {
         Self::with(&[("DOORWARD_SERVER", &format!("http://{}", server.admin))])
     }
 
-    fn with(variables: &[(&'static str, &str)]) -> Self {
+    pub fn with(variables: &[(&'static str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         Self { home: tempfile::tempdir().unwrap(), variables }
     }
@@ -39,8 +39,8 @@ impl Shell {
         self.home.path().join(".config/doorward/login.json")
     }
 
-    /// Types a line; words with spaces stand between quotation marks.
-    async fn types_with(&self, line: &str, input: &str) -> Told {
+    /// The program with the words of a line; words with spaces stand between quotation marks.
+    pub fn command(&self, line: &str) -> std::process::Command {
         let words = line.split('\'').enumerate().flat_map(|(place, part)| match place % 2 {
             0 => part.split_whitespace().map(str::to_owned).collect(),
             _ => vec![part.to_owned()],
@@ -50,6 +50,12 @@ impl Shell {
         command.env_remove("XDG_CONFIG_HOME").env("HOME", self.home.path());
         command.envs(self.variables.iter().map(|(name, value)| (*name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Types a line.
+    pub async fn types_with(&self, line: &str, input: &str) -> Told {
+        let mut command = self.command(line);
         let input = input.to_owned();
         let output = tokio::task::spawn_blocking(move || {
             let mut child = command.spawn().unwrap();
@@ -63,20 +69,20 @@ impl Shell {
     }
 
     /// Types a line that must succeed; what is printed.
-    async fn ok(&self, line: &str) -> String {
+    pub async fn ok(&self, line: &str) -> String {
         let told = self.types_with(line, "").await;
         assert_eq!(told.code, 0, "{line}: {told:?}");
         told.out
     }
 
     /// Types a line that must succeed; the JSON that is printed.
-    async fn json(&self, line: &str) -> Value {
+    pub async fn json(&self, line: &str) -> Value {
         let out = self.ok(&format!("{line} --output json")).await;
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{line}: {error}: {out}"))
     }
 
     /// Types a line that must fail with this code and tell all of this on standard error, and nothing else.
-    async fn fails(&self, line: &str, code: i32, parts: &[&str]) {
+    pub async fn fails(&self, line: &str, code: i32, parts: &[&str]) {
         let told = self.types_with(line, "").await;
         assert_eq!((told.code, told.out.as_str()), (code, ""), "{line}: {told:?}");
         for part in parts {
@@ -84,7 +90,7 @@ impl Shell {
         }
     }
 
-    async fn log_in(&self) {
+    pub async fn log_in(&self) {
         let line = "login --organisation OPERATOR --username user-of-OPERATOR --password-stdin";
         let told = self.types_with(line, "password-of-OPERATOR\n").await;
         assert_eq!((told.code, told.err.as_str()), (0, ""), "{told:?}");

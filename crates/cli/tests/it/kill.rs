@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use doorward_storage::verify_audit;
 use doorward_testkit::{Answer, Demo};
 use serde_json::json;
 
@@ -74,12 +75,17 @@ async fn d1_kill_9_loses_nothing_answered_and_revives_nothing_released() {
             tokio::task::yield_now().await;
         }
         server.kill();
+        // S2: each answer has its record, and the chain is whole.
+        let report = verify_audit(folder.path(), &[], &mut |_, _| {}).unwrap();
+        assert!(report.is_sound(), "{report:?}");
         for client in clients {
             let of_client = client.await.unwrap();
             told.issued.extend(of_client.issued);
             told.released.extend(of_client.released);
         }
         total += answers.load(Ordering::Relaxed);
+        let records: u64 = report.chains.iter().map(|chain| chain.sound).sum();
+        assert!(records >= (told.issued.len() + told.released.len()) as u64, "{report:?}");
         if round % 10 == 9 {
             let server = start(folder.path());
             check(&server, &told).await;
