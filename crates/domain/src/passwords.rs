@@ -1,20 +1,24 @@
-//! Argon2id on threads of its own, behind a bounded queue.
+//! Password hashes: ours are Argon2id, those of other programs are taken and replaced. They are computed on threads of
+//! their own, behind a bounded queue.
 //!
 //! Hashing is slow on purpose; here it cannot make anything else slow. The threads are few and (by the `on_thread`
 //! hook of whoever starts them) of low priority, the queue has an end, and a caller who gives up frees their place.
 
+mod argon2id;
+mod formats;
+mod hash;
+
 use std::{
     collections::VecDeque,
-    fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
 };
 
-use argon2::{
-    Algorithm, Argon2, Block, Params, Version,
-    password_hash::phc::{self, Output, ParamsString, Salt},
-};
 use tokio::sync::oneshot;
+
+use argon2id::Memory;
+pub use argon2id::{Argon2Cost, InvalidCost};
+pub use hash::{PasswordHash, RefusedHash};
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -23,102 +27,6 @@ use crate::{
     policy::{BreachedPasswords, PasswordRules, Weakness},
     random::{NoRandomness, Randomness},
 };
-
-/// A password's hash as it is stored: a PHC string.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(String);
-
-impl PasswordHash {
-    /// Takes a hash as storage has it. Whether it can be read is found out when it is verified.
-    pub fn from_stored(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text to store.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordHash(…)")
-    }
-}
-
-/// What one Argon2id hash costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Argon2Cost {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub iterations: u32,
-    /// Lanes.
-    pub parallelism: u32,
-}
-
-impl Argon2Cost {
-    /// The least that `security.md` C4 allows, and the default.
-    pub const FLOOR: Self = Self { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
-
-    /// Hashes on the calling thread. For set-up; the server hashes through [`Passwords`].
-    pub fn hash(self, password: &Password, random: &dyn Randomness) -> Result<PasswordHash, HashError> {
-        Ok(self.hash_with_salt(password, random.bytes()?, &mut Memory::default())?)
-    }
-
-    fn hash_with_salt(
-        self,
-        password: &Password,
-        salt: [u8; 16],
-        memory: &mut Memory,
-    ) -> Result<PasswordHash, InvalidCost> {
-        let params =
-            Params::new(self.memory_kib, self.iterations, self.parallelism, None).map_err(|_| InvalidCost)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let hash = phc::PasswordHash {
-            algorithm: Algorithm::Argon2id.ident(),
-            version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(argon2.params()).map_err(|_| InvalidCost)?,
-            salt: Some(Salt::new(&salt).map_err(|_| InvalidCost)?),
-            hash: memory.hash(&argon2, password, &salt, Params::DEFAULT_OUTPUT_LEN),
-        };
-        hash.hash.ok_or(InvalidCost)?;
-        Ok(PasswordHash(hash.to_string()))
-    }
-
-    /// Does the work by which this cost exceeds that of a hash made earlier, so that a wrong password takes as long
-    /// where the hash is old as where there is none (`security.md` C5).
-    fn make_up_for(self, hash: &phc::PasswordHash, password: &Password, salt: [u8; 16], memory: &mut Memory) {
-        if let Some(rest) = self.beyond(hash) {
-            let _ = std::hint::black_box(rest.hash_with_salt(password, salt, memory));
-        }
-    }
-
-    /// The cost that a hash made earlier lacks; `None` if there is no such. The work is memory times passes.
-    fn beyond(self, hash: &phc::PasswordHash) -> Option<Self> {
-        let work = |memory: u32, iterations: u32| u64::from(memory) * u64::from(iterations);
-        let done = Params::try_from(hash).map_or(0, |made| work(made.m_cost(), made.t_cost()));
-        let missing =
-            work(self.memory_kib, self.iterations).saturating_sub(done) / u64::from(self.iterations);
-        let memory_kib = u32::try_from(missing).unwrap_or(self.memory_kib);
-        // Less is no work worth the name, and not possible either.
-        (memory_kib >= Params::MIN_M_COST * self.parallelism).then_some(Self { memory_kib, ..self })
-    }
-
-    /// Whether `hash` is weaker than hashes made today: an older algorithm, less memory or fewer passes. A stronger
-    /// one is left alone.
-    fn exceeds(self, hash: &phc::PasswordHash) -> bool {
-        let is_newest = hash.algorithm.as_str() == "argon2id" && hash.version == Some(Version::V0x13.into());
-        let is_enough = Params::try_from(hash)
-            .is_ok_and(|made| made.m_cost() >= self.memory_kib && made.t_cost() >= self.iterations);
-        !(is_newest && is_enough)
-    }
-}
-
-/// Argon2 does not accept these parameters, or has not got the memory for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Argon2 refuses these parameters or cannot have the memory for them")]
-pub struct InvalidCost;
 
 /// Why a password was not hashed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,14 +51,15 @@ pub enum HashError {
 /// What came of comparing a password with a stored hash.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the password. If the stored hash was made with other parameters than today's, here is a new one.
+    /// It is the password. If the stored hash is weaker than today's or of another program, here is a new one.
     Right {
         /// The replacement of the stored hash.
         upgrade: Option<PasswordHash>,
     },
     /// It is not.
     Wrong,
-    /// There was no hash, or not one that can be read; a real hash was computed all the same.
+    /// There was no hash, or not one that can be read and computed within bounds; a real hash was computed all the
+    /// same.
     Unusable,
 }
 
@@ -164,33 +73,6 @@ pub struct HashingLimits {
 }
 
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
-
-/// The memory that hashes fill, kept by each thread from one to the next: to get as much anew from the operating system
-/// takes up to half as long again as the hash, and how much depends on what else goes on.
-#[derive(Default)]
-struct Memory(Vec<Block>);
-
-impl Memory {
-    /// Computes a hash; `None` if Argon2 refuses what it is given or the memory is not to be had.
-    fn hash(
-        &mut self,
-        argon2: &Argon2<'_>,
-        password: &Password,
-        salt: &[u8],
-        length: usize,
-    ) -> Option<Output> {
-        let count = argon2.params().block_count();
-        if let Some(missing) = count.checked_sub(self.0.len()) {
-            self.0.try_reserve_exact(missing).ok()?;
-            self.0.resize(count, Block::new());
-        }
-        let mut output = [0; Output::MAX_LENGTH];
-        let output = output.get_mut(..length)?;
-        let password = password.expose().as_bytes();
-        argon2.hash_password_into_with_memory(password, salt, output, &mut self.0[..count]).ok()?;
-        Output::new(output).ok()
-    }
-}
 
 struct Waiting {
     ticket: u64,
@@ -217,8 +99,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self) {
-        let mut memory = Memory::default();
+    fn work(&self, mut memory: Memory) {
         loop {
             let mut queue = self.queue();
             let next = loop {
@@ -279,7 +160,7 @@ impl Passwords {
                 let shared = shared.clone();
                 std::thread::spawn(move || {
                     on_thread();
-                    shared.work();
+                    shared.work(Memory::keeping(cost));
                 })
             })
             .collect();
@@ -390,35 +271,25 @@ fn verify(
     salt: [u8; 16],
     memory: &mut Memory,
 ) -> Verdict {
-    let hash = stored.and_then(|stored| phc::PasswordHash::new(&stored.0).ok());
-    match hash.as_ref().and_then(|hash| Some((hash, compare(password, hash, memory)?))) {
+    let hash = stored.and_then(|stored| formats::parse(stored.as_str()).ok());
+    let hash = hash.filter(|hash| hash.is_bearable(cost));
+    match hash.as_ref().and_then(|hash| Some((hash, hash.compare(password, memory)?))) {
         Some((hash, true)) => {
             let upgrade =
-                cost.exceeds(hash).then(|| cost.hash_with_salt(password, salt, memory).ok()).flatten();
+                hash.is_weaker_than(cost).then(|| cost.hash_with_salt(password, salt, memory).ok()).flatten();
             Verdict::Right { upgrade }
         }
         Some((hash, false)) => {
-            cost.make_up_for(hash, password, salt, memory);
+            cost.make_up_for(hash.work(), password, salt, memory);
             Verdict::Wrong
         }
         None => {
-            if let Ok(stand_in) = phc::PasswordHash::new(&stand_in.0) {
-                std::hint::black_box(compare(password, &stand_in, memory));
+            if let Ok(stand_in) = formats::parse(stand_in.as_str()) {
+                std::hint::black_box(stand_in.compare(password, memory));
             }
             Verdict::Unusable
         }
     }
-}
-
-/// Whether it is the password of this hash. `None` if Argon2 cannot tell: what is stored is only a part of a hash,
-/// or of another algorithm. It then returns without having computed anything.
-fn compare(password: &Password, hash: &phc::PasswordHash, memory: &mut Memory) -> Option<bool> {
-    let (salt, stored) = hash.salt.zip(hash.hash)?;
-    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
-    let version = hash.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
-    let argon2 = Argon2::new(algorithm, version, Params::try_from(hash).ok()?);
-    // In constant time (`security.md` S3).
-    Some(memory.hash(&argon2, password, &salt, stored.len())? == stored)
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use argon2::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
 
-use super::*;
-use crate::clock::TimeSource;
+use super::{formats::parse, *};
+use crate::{clock::TimeSource, random::NoRandomness};
 
 const COST: Argon2Cost = Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 };
 const RAISED: Argon2Cost = Argon2Cost { memory_kib: 16, iterations: 2, parallelism: 1 };
@@ -76,7 +76,7 @@ fn made_with(algorithm: Algorithm, version: Version) -> PasswordHash {
     let params = Params::new(COST.memory_kib, COST.iterations, COST.parallelism, None).unwrap();
     let hash: phc::PasswordHash =
         Argon2::new(algorithm, version, params).hash_password_with_salt(b"right", &SALT).unwrap();
-    PasswordHash(hash.to_string())
+    PasswordHash::from_stored(hash.to_string())
 }
 
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -186,7 +186,9 @@ async fn c5_where_nothing_can_be_compared_one_hash_of_todays_parameters_is_compu
         stored(&whole.as_str().replace("m=8,", "m=7,")),
         stored(&whole.as_str().replace("t=1,", "t=0,")),
         stored(&whole.as_str().replace("m=8,", "m=8,x=1,")),
-        stored("$2b$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"),
+        stored("$2b$12$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9"),
+        stored("$2b$17$EXRkfkdmXn2gzds2SSitu.MW9.gAVqa9eLS1//RYtYCmB1eLHg.9q"),
+        stored("$1$salt$qJH7.N4xYta3aEG/dfqo/0"),
     ];
     for (index, hash) in unusable.into_iter().enumerate() {
         let text = hash.as_ref().map(|hash| hash.as_str().to_owned());
@@ -214,12 +216,12 @@ fn c5_the_stand_in_is_a_whole_hash_of_the_same_parameters() {
         let stand_in = phc::PasswordHash::new(passwords.stand_in.as_str()).unwrap();
         let real = COST.hash(&password("right"), &Counter::default()).unwrap();
         let real = phc::PasswordHash::new(real.as_str()).unwrap();
-        assert!(!cost.exceeds(&stand_in));
+        assert!(!parse(passwords.stand_in.as_str()).unwrap().is_weaker_than(cost));
         assert_eq!(stand_in.version, real.version);
         assert_eq!(stand_in.salt.unwrap().len(), real.salt.unwrap().len());
         assert_eq!(stand_in.hash.unwrap().len(), real.hash.unwrap().len());
         assert_eq!(
-            compare(&password("right"), &stand_in, &mut Memory::default()),
+            parse(passwords.stand_in.as_str()).unwrap().compare(&password("right"), &mut Memory::default()),
             Some(false),
             "a comparison with it is computed"
         );
@@ -394,7 +396,7 @@ fn c5_what_an_old_hash_lacks_of_todays_work_is_made_up_for() {
     {
         let old = Argon2Cost { memory_kib, iterations, parallelism };
         let hash = old.hash(&password("right"), &Counter::default()).unwrap();
-        let rest = today.beyond(&phc::PasswordHash::new(hash.as_str()).unwrap()).unwrap();
+        let rest = today.beyond(parse(hash.as_str()).unwrap().work()).unwrap();
         assert!(
             rest.hash_with_salt(&password("wrong"), SALT, &mut Memory::default()).is_ok(),
             "{rest:?} is possible"
@@ -405,7 +407,7 @@ fn c5_what_an_old_hash_lacks_of_todays_work_is_made_up_for() {
     for (memory_kib, iterations) in [(19 * 1024, 2), (19 * 1024 - 7, 2), (38 * 1024, 1), (20 * 1024, 3)] {
         let enough = Argon2Cost { memory_kib, iterations, parallelism: 1 };
         let hash = enough.hash(&password("right"), &Counter::default()).unwrap();
-        assert_eq!(today.beyond(&phc::PasswordHash::new(hash.as_str()).unwrap()), None, "{enough:?}");
+        assert_eq!(today.beyond(parse(hash.as_str()).unwrap().work()), None, "{enough:?}");
     }
 }
 
@@ -448,14 +450,89 @@ async fn c3_a_chosen_password_is_judged_and_hashed() {
 /// The memory that one hash has filled makes no difference to the next, whichever of them is larger.
 #[test]
 fn c4_memory_that_was_used_gives_the_hashes_that_fresh_memory_gives() {
-    let mut memory = Memory::default();
+    let mut memory = Memory::keeping(RAISED);
     for (n, cost) in [RAISED, COST, RAISED, COST, COST].into_iter().enumerate() {
         let right = password(&format!("password {n}"));
         let hash = cost.hash_with_salt(&right, SALT, &mut memory).unwrap();
         let parsed = phc::PasswordHash::new(hash.as_str()).unwrap();
         let text = right.expose().as_bytes();
         assert!(Argon2::default().verify_password(text, &parsed).is_ok(), "by the crate's own memory");
-        assert_eq!(compare(&right, &parsed, &mut memory), Some(true));
-        assert_eq!(compare(&password("other"), &parsed, &mut memory), Some(false));
+        let parsed = parse(hash.as_str()).unwrap();
+        assert_eq!(parsed.compare(&right, &mut memory), Some(true));
+        assert_eq!(parsed.compare(&password("other"), &mut memory), Some(false));
+    }
+}
+
+/// What a larger hash needs is given back after it; what today's needs is kept.
+#[test]
+fn the_memory_of_a_larger_hash_is_given_back() {
+    let mut memory = Memory::keeping(RAISED);
+    let right = password("right");
+    let larger = Argon2Cost { memory_kib: 4096, iterations: 1, parallelism: 1 };
+    for (cost, held) in [(COST, 8), (RAISED, 16), (larger, 16), (COST, 16), (larger, 16)] {
+        let hash = cost.hash_with_salt(&right, SALT, &mut memory).unwrap();
+        assert_eq!(memory.held(), held, "after {cost:?}");
+        assert_eq!(parse(hash.as_str()).unwrap().compare(&right, &mut memory), Some(true));
+        assert_eq!(memory.held(), held, "after {cost:?}");
+    }
+}
+
+/// Hashes of "right" by other programs, of little cost.
+const OF_OTHERS: [&str; 5] = [
+    "$2b$04$P/6/VpynCeGmot3le5PKF.C0XIgLFzluUj2ENP1eanvKkUI5RmXmG",
+    "$scrypt$ln=3,r=1,p=1$wphzLiVkTMk5Z4yxVqqVUg$ulJkgijZEayeYJy+wrX5q7nuEOBA4Y5uIhldGWF8ur0",
+    "$pbkdf2-sha512$10$VsoZg7DW2rvX2hvDeA.hVA$ZJKzuPO0sCFaE598dsf80xR9fQPAmO/3tvHq4z5UjHdH/rf9cGxgdljyd7XY5U2TH.BbNM9DANKVb5dFZ5.y1w",
+    "pbkdf2_sha256$10$ykmkYkBRcaaT$cH4gEmBHffMMGjaUdQsV0ylfse/BKIedgxnWet+3EEE=",
+    "$5$rounds=1000$D.R1ZyYD3msaXo./$WB5Q9vY87dv773Z/l6UH5kHxoAZsgdG/BoJMZPSCyL8",
+];
+
+#[tokio::test]
+async fn c4_hashes_of_other_programs_are_right_once_and_then_ours() {
+    let (passwords, _) = start(COST);
+    let today = made_with(Algorithm::Argon2id, Version::V0x13);
+    for hash in OF_OTHERS {
+        let hash = PasswordHash::import(hash).unwrap();
+        assert_eq!(passwords.verify(password("wrong"), Some(hash.clone()), SALT).await, Ok(Verdict::Wrong));
+        let verdict = passwords.verify(password("right"), Some(hash.clone()), SALT).await;
+        assert_eq!(verdict, Ok(Verdict::Right { upgrade: Some(today.clone()) }), "{}", hash.as_str());
+    }
+}
+
+/// C5: what is made up for never exceeds one hash of ours, and is all of it where the other cost next to nothing.
+#[test]
+fn c5_what_a_hash_of_another_program_lacks_is_made_up_for() {
+    for hash in OF_OTHERS {
+        let done = parse(hash).unwrap().work();
+        let rest = Argon2Cost::FLOOR.beyond(done).unwrap();
+        let total = done + rest.work();
+        assert!(done > 0 && done < Argon2Cost::FLOOR.work() / 20, "{hash}: {done}");
+        assert!(
+            Argon2Cost::FLOOR.work() - total <= 2 && total <= Argon2Cost::FLOOR.work(),
+            "{hash}: {rest:?}"
+        );
+    }
+    let costly = format!("$2b$12${}", "A".repeat(53));
+    assert_eq!(Argon2Cost::FLOOR.beyond(parse(&costly).unwrap().work()), None);
+}
+
+/// C5: a hash that costs too much is not computed; a hash of ours is, as where there is none.
+#[tokio::test]
+async fn c5_a_hash_beyond_all_bounds_is_of_no_use_and_takes_no_longer() {
+    let (passwords, jobs) = start(COST);
+    let digest = "A".repeat(43);
+    let costly = [
+        format!("$argon2id$v=19$m=4294967295,t=4294967295,p=1$c29tZXNhbHQ${digest}"),
+        format!("$2b$31${digest}AAAAAAAAAA"),
+        format!("$scrypt$ln=63,r=4294967295,p=4294967295$c29tZXNhbHQ${digest}"),
+        format!("pbkdf2_sha256$18446744073709551615$salt${digest}="),
+        format!("$5$rounds=999999999$salt${digest}"),
+    ];
+    for (index, hash) in costly.into_iter().enumerate() {
+        assert_eq!(
+            passwords.verify(password("x"), stored(&hash), SALT).await,
+            Ok(Verdict::Unusable),
+            "{hash}"
+        );
+        assert_eq!(jobs.0.load(Ordering::Relaxed), index + 1);
     }
 }
