@@ -4,9 +4,13 @@
 use std::process::Command;
 
 /// What tests need beside Rust: the name of a `cfg`, and a command that succeeds where it is there.
-const NEEDS: [(&str, &[&str]); 4] = [
+const NEEDS: [(&str, &[&str]); 7] = [
     ("missing_openssl", &["openssl", "version"]),
     ("missing_curl", &["curl", "--version"]),
+    ("missing_htpasswd", &["htpasswd", "-nbB", "user", "password"]),
+    ("missing_mkpasswd", &["mkpasswd", "--version"]),
+    // Debian's, which may not be the first in the path.
+    ("missing_python_hashes", &["/usr/bin/python3", "-c", "import bcrypt, passlib"]),
     ("missing_python", &["python3", "--version"]),
     ("missing_mount", &["sh", "-c", "test $(id -u) = 0"]),
 ];

@@ -12,10 +12,11 @@ use doorward_domain::{
     catalogue::{Catalogue, KeyCounts, OrganisationReference},
     change::{Change, NewPassword},
     clock::{Clock, TimeSource},
-    directory::Status,
+    directory::{Directory, NameLookup, Status},
     doorkeeper::{Doorkeeper, Parts},
     journal::{Entry, Journal, JournalThread, Outcome},
     lifetimes::Lifetimes,
+    name::CanonicalName,
     passwords::{Argon2Cost, HashingLimits, PasswordHash, Passwords},
     policy::{BreachedPasswords, PasswordRules},
     resource,
@@ -328,6 +329,14 @@ impl TestServer {
         let password = NewPassword { hash, must_change };
         let (organisation, user) = (organisation.id, organisation.user);
         self.change(Change::SetPassword { organisation, user, password, replaces: None }).await;
+    }
+
+    /// The hash of a user's password as it is stored.
+    pub async fn stored_hash(&self, organisation: &Organisation, username: &str) -> PasswordHash {
+        let name = |text: &str| CanonicalName::new(text).expect("a name");
+        let lookup = self.directory.find_by_name(name(&organisation.code), name(username)).await;
+        let NameLookup::Found(account) = lookup.expect("an answer") else { panic!("{username} is there") };
+        account.user.password_hash.expect("a password")
     }
 
     /// A request to the admin listener.

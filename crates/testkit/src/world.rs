@@ -9,7 +9,7 @@ use doorward_domain::{
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::Entry,
     name::Name,
-    passwords::Argon2Cost,
+    passwords::{Argon2Cost, PasswordHash},
     resource::{self, Classification, Key, NewSecret, Unit, User},
 };
 
@@ -86,6 +86,11 @@ impl Organisation {
 
     /// The change that adds a member who works in the first unit and has no password.
     pub fn create_user(&self, username: &str) -> Change {
+        self.create_user_with(username, None)
+    }
+
+    /// The change that adds a member who works in the first unit, with the hash of a password.
+    pub fn create_user_with(&self, username: &str, hash: Option<PasswordHash>) -> Change {
         let user = User {
             id: UserId::generate(Timestamp::from_millis(0), &SystemRandomness).expect("randomness"),
             username: Name::new(username).expect("a name"),
@@ -96,7 +101,8 @@ impl Organisation {
             units: vec![self.unit],
             default_unit: Some(self.unit),
         };
-        Change::CreateUser { organisation: self.id, user, password: None }
+        let password = hash.map(|hash| NewPassword { hash, must_change: false });
+        Change::CreateUser { organisation: self.id, user, password }
     }
 
     /// The change that adds a Web API key to the user.

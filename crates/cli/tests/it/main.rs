@@ -10,6 +10,7 @@ mod client;
 mod errors;
 mod faults;
 mod golden;
+mod hashes;
 mod http;
 mod kill;
 mod lifetimes;
