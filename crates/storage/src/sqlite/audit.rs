@@ -153,7 +153,8 @@ pub(super) fn remove(connection: &Connection, before: Timestamp, limit: usize) -
 
 /// When the oldest record was made.
 pub(super) fn oldest(connection: &Connection) -> Result<Option<Timestamp>> {
-    let mut statement = connection.prepare_cached("SELECT at FROM audit ORDER BY place LIMIT 1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT at FROM audit WHERE place > 0 ORDER BY place LIMIT 1")?;
     statement.query_row([], |row| Ok(Timestamp::from_millis(row.get(0)?))).optional()
 }
 

