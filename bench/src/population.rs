@@ -102,6 +102,8 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
         )?;
         users.push(user);
     }
+    batches.commit()?;
+    let issuing = Instant::now();
     for i in 0..sessions {
         // Sessions that follow each other are of different users, as those of a working day are.
         let (user, round) = (i % users.len(), i / users.len());
@@ -110,7 +112,9 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
         batches.push(issue(i, organisation, unit, &users[user], round == SESSIONS_PER_USER - 1, now)?)?;
     }
     batches.commit()?;
+    let rate = sessions as f64 / issuing.elapsed().as_secs_f64();
     eprintln!("stored {} users with {sessions} sessions in {:.1?}", users.len(), began.elapsed());
+    eprintln!("issued {rate:.0} sessions a second in transactions of {BATCH}");
     Ok(())
 }
 

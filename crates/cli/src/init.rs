@@ -144,6 +144,18 @@ pub(crate) fn found(
 
 /// Changes as the operator's own.
 pub(crate) fn entries(changes: impl IntoIterator<Item = Change>, clock: &Clock) -> Vec<Entry> {
-    let audit = AuditRecord::new(clock.now(), Event::Created, Reason::Ok, &Origin::default());
-    changes.into_iter().map(|change| Entry::change(change, audit.clone())).collect()
+    let created = AuditRecord::new(clock.now(), Event::Created, Reason::Ok, &Origin::default());
+    let record = |change: &Change| {
+        let (organisation, unit, user, key) = match change {
+            Change::CreateOrganisation(organisation) => (Some(organisation.id), None, None, None),
+            Change::CreateUnit { organisation, unit } => (Some(*organisation), Some(unit.id), None, None),
+            Change::CreateUser { organisation, user, .. } => (Some(*organisation), None, Some(user.id), None),
+            Change::CreateKey { organisation, key, .. } => {
+                (Some(*organisation), None, Some(key.user), Some(key.id))
+            }
+            _ => (None, None, None, None),
+        };
+        AuditRecord { organisation, unit, user, key, ..created.clone() }
+    };
+    changes.into_iter().map(|change| Entry::change(change.clone(), record(&change))).collect()
 }

@@ -135,6 +135,13 @@ async fn administer(server: &Server, token: &str, answers: &mut Vec<Answer>) -> 
         answers.push(send("GET", &format!("{path}?token={token}&secret={KEY}"), String::new()).await);
         answers.push(send("GET", path, String::new()).await);
     }
+    // A token is explained to somebody who has it; the answer need not show it again.
+    let explain = format!("http://{}/admin/v1/tokens/explain", server.admin);
+    for body in [json!({"token": token}), json!({"token": [token]}), json!({"token": token.to_lowercase()})] {
+        let request = reqwest::Client::new().post(&explain).bearer_auth(token).json(&body);
+        answers.push(Answer::of(request).await);
+    }
+    answers.push(send("GET", "/audit", String::new()).await);
     shown
 }
 
