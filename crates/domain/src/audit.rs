@@ -40,6 +40,10 @@ pub enum Event {
     KeyRotated,
     /// Sessions were ended by an administrator.
     SessionsEnded,
+    /// The data were restored from a backup, and all sessions ended.
+    Restored,
+    /// On the server's machine, a user was given a new password and whatever else they need to log in.
+    Recovered,
 }
 
 impl Event {
@@ -74,6 +78,8 @@ impl Event {
             Self::Unlocked => "unlocked",
             Self::KeyRotated => "key_rotated",
             Self::SessionsEnded => "sessions_ended",
+            Self::Restored => "restored",
+            Self::Recovered => "recovered",
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod observer;
 pub mod passwords;
 pub mod policy;
 pub mod random;
+pub mod recovery;
 pub mod resource;
 pub mod rules;
 pub mod session;
