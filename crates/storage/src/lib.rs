@@ -7,6 +7,6 @@
 mod sqlite;
 
 pub use sqlite::{
-    AuditProblem, AuditReport, ChainReport, Kind, OpenError, SqliteDirectory, SqliteLedger, SqliteStore,
-    verify_audit,
+    AuditProblem, AuditReport, BackedUp, BackupError, ChainReport, Contents, Kind, OpenError, RestoreError,
+    Restored, SqliteDirectory, SqliteLedger, SqliteStore, Step, Upgraded, backup, restore, verify_audit,
 };

@@ -5,9 +5,11 @@
 //! commit is synchronous (`synchronous=FULL`), so what the ledger has committed survives a power failure.
 
 mod audit;
+mod backup;
 mod catalogue;
 mod chaining;
 mod change;
+mod copy;
 mod directory;
 mod ended;
 mod error;
@@ -16,7 +18,11 @@ mod folder;
 mod ledger;
 mod load;
 mod lookup;
+mod recovery;
+mod restore;
 mod schema;
+mod unfinished;
+mod upgrade;
 mod words;
 
 #[cfg(test)]
@@ -31,10 +37,14 @@ use doorward_domain::{
 };
 
 pub use self::{
+    backup::{BackedUp, BackupError, backup},
+    copy::{Contents, Step},
     directory::SqliteDirectory,
     error::OpenError,
     evidence::{AuditProblem, AuditReport, ChainReport, verify_audit},
     ledger::SqliteLedger,
+    restore::{RestoreError, Restored, restore},
+    upgrade::Upgraded,
 };
 use self::{
     folder::Folder,
@@ -56,6 +66,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct SqliteStore {
     kind: Kind,
+    upgraded: Option<Upgraded>,
     writer: Writer,
 }
 
@@ -65,28 +76,33 @@ impl SqliteStore {
     pub fn create(folder: &Path, kind: Kind, first: &[Entry]) -> Result<Self, OpenError> {
         let folder = Folder::make(folder)?;
         let unfinished = folder.start_database()?;
-        schema::create(&unfinished, kind, first)?;
-        folder.finish_database()?;
+        schema::create(unfinished.path(), kind, first)?;
+        folder.finish_database(unfinished)?;
         Self::open_in(folder)
     }
 
-    /// Opens the database in a folder, checks it for damage and brings its schema up to date. The check reads all but
-    /// the audit records.
+    /// Opens the database in a folder, checks it for damage and brings its schema up to date, after a backup. The check
+    /// reads all but the audit records.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Self::open_in(Folder::find(folder)?)
     }
 
     fn open_in(folder: Folder) -> Result<Self, OpenError> {
         let database = folder.database();
-        let connection = schema::open(&database)?;
+        let (connection, upgraded) = schema::open(&database)?;
         let (state, kind) =
             JournalState::read(&connection).map_err(|error| OpenError::from_sqlite(&database, error))?;
-        Ok(Self { kind, writer: Writer { connection, state, folder } })
+        Ok(Self { kind, upgraded, writer: Writer { connection, state, folder } })
     }
 
     /// What the data is for.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What was done to bring its schema up to date when it was opened.
+    pub fn upgraded(&self) -> Option<&Upgraded> {
+        self.upgraded.as_ref()
     }
 
     /// The latest time known to the journal, for `Clock::not_before`.

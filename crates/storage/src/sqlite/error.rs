@@ -69,8 +69,49 @@ pub enum OpenError {
         /// The first contradiction.
         reason: String,
     },
+    /// What SQLite laid beside a database is there without it.
+    #[error(
+        "{wal:?} belongs to a database that was moved away without it and may hold the last that was written there; \
+         move it there too"
+    )]
+    WalLeft {
+        /// The file.
+        wal: PathBuf,
+    },
+    /// There is no backup, without which the schema is not changed.
+    #[error(
+        "{database:?} has schema {found} and needs {known}, and the backup that is made before an upgrade failed, so \
+         nothing was changed: {reason}"
+    )]
+    NoBackup {
+        /// The database.
+        database: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The schema it should have.
+        known: i64,
+        /// Why there is no backup, and what to do.
+        reason: String,
+    },
+    /// The schema could not be changed.
+    #[error(
+        "{database:?} could not be brought from schema {found} to {known}: {reason}; it is as it was, and {backup:?} \
+         is a copy of it: go on with the earlier version, and report this"
+    )]
+    NotUpgraded {
+        /// The database.
+        database: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The schema it should have.
+        known: i64,
+        /// What SQLite says.
+        reason: String,
+        /// A copy of it.
+        backup: PathBuf,
+    },
     /// Its schema has migrations that this version does not know.
-    #[error("{database:?} has schema {found}, this Doorward knows {known}; install the newer version again")]
+    #[error("{database:?} has schema {found}, this Doorward knows {known}; {}", way_back(database, backup.as_deref()))]
     Newer {
         /// The database.
         database: PathBuf,
@@ -78,6 +119,8 @@ pub enum OpenError {
         found: i64,
         /// The newest schema known here.
         known: i64,
+        /// The copy that was made before it was brought to a schema that is not known here, if it is there.
+        backup: Option<PathBuf>,
     },
     /// Its schema is of an earlier version, and it is only to be read.
     #[error(
@@ -121,6 +164,18 @@ impl OpenError {
             ) => Self::Damaged { database, reason },
             _ => Self::Sqlite { database, reason },
         }
+    }
+}
+
+/// What to do about a schema that is too new.
+fn way_back(database: &Path, backup: Option<&Path>) -> String {
+    let newer = "install the newer version again";
+    match backup {
+        Some(backup) => format!(
+            "{newer}, or lose what was done since the upgrade: move {database:?} away and run `doorward restore` with \
+             {backup:?}"
+        ),
+        None => format!("{newer}, or restore a backup that was made before the upgrade"),
     }
 }
 

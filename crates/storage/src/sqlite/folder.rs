@@ -1,13 +1,16 @@
 //! The data folder: its files, and the lock by which one process at a time holds it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use super::OpenError;
+use super::{
+    OpenError,
+    unfinished::{Unfinished, with_suffix},
+};
 
 /// A data folder, held until this is dropped.
 #[derive(Debug)]
@@ -28,6 +31,11 @@ impl Folder {
         let folder = Self::take(path)?;
         if folder.database().exists() {
             return Err(OpenError::AlreadyExists { database: folder.database() });
+        }
+        // SQLite would take it for a part of the new database.
+        let wal = with_suffix(&folder.database(), "-wal");
+        if wal.metadata().is_ok_and(|wal| wal.len() > 0) {
+            return Err(OpenError::WalLeft { wal });
         }
         Ok(folder)
     }
@@ -55,22 +63,25 @@ impl Folder {
     }
 
     /// Makes an empty file under another name, to become the database when it is complete.
-    pub(super) fn start_database(&self) -> Result<PathBuf, OpenError> {
-        let unfinished = self.path.join(UNFINISHED);
-        let removed = match fs::remove_file(&unfinished) {
-            Err(reason) if reason.kind() != ErrorKind::NotFound => Err(reason),
-            _ => Ok(()),
-        };
-        let made = || OpenOptions::new().create_new(true).write(true).mode(0o600).open(&unfinished);
-        removed.and_then(|()| made()).map_err(|reason| unusable(&self.path, reason))?;
-        Ok(unfinished)
+    pub(super) fn start_database(&self) -> Result<Unfinished, OpenError> {
+        Unfinished::start(&self.database()).map_err(|reason| unusable(&self.path, reason))
     }
 
     /// Gives the complete database its name, durably.
-    pub(super) fn finish_database(&self) -> Result<(), OpenError> {
-        let renamed = fs::rename(self.path.join(UNFINISHED), self.database());
-        renamed.and_then(|()| sync(&self.path)).map_err(|reason| unusable(&self.path, reason))
+    pub(super) fn finish_database(&self, unfinished: Unfinished) -> Result<(), OpenError> {
+        unfinished.finish().map_err(|reason| unusable(&self.path, reason))
     }
+}
+
+/// Whether a path is one of the names in this data folder that belong to its database.
+pub(super) fn is_own_name(folder: &Path, path: &Path) -> bool {
+    let is_own =
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(DATABASE.as_bytes()));
+    is_own
+        && parent(path)
+            .canonicalize()
+            .ok()
+            .is_some_and(|of| folder.canonicalize().is_ok_and(|folder| of == folder))
 }
 
 /// The database of a folder, whoever holds it.
@@ -86,14 +97,14 @@ pub(super) fn find_database(path: &Path) -> Result<PathBuf, OpenError> {
 
 const DATABASE: &str = "doorward.db";
 const LOCK: &str = "doorward.lock";
-const UNFINISHED: &str = "doorward.db.unfinished";
 
 /// Makes durable which names a folder holds.
-fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn parent(path: &Path) -> &Path {
+/// The folder that a path lies in.
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -9,6 +9,7 @@ use super::{
     Kind, OpenError, chaining,
     error::one_line,
     ledger::{self, JournalState},
+    upgrade::{self, Upgraded},
     words,
 };
 
@@ -30,7 +31,7 @@ pub(super) fn create(database: &Path, kind: Kind, first: &[Entry]) -> Result<(),
     // One file until it is complete, then synchronised: that is all a file needs that can be made again.
     connection.pragma_update_and_check(None, "journal_mode", "memory", |_| Ok(())).map_err(sqlite)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sqlite)?;
-    migrate(database, &mut connection)?;
+    migrate(&mut connection).map_err(|reason| OpenError::Sqlite { database: database.into(), reason })?;
     let state = "INSERT INTO journal_state (one, next_number, latest, kind) VALUES (1, 1, NULL, ?1)";
     connection.execute(state, params![words::kind(kind)]).map_err(sqlite)?;
     let (mut state, _) = JournalState::read(&connection).map_err(sqlite)?;
@@ -42,12 +43,13 @@ pub(super) fn create(database: &Path, kind: Kind, first: &[Entry]) -> Result<(),
     connection.close().map_err(|(_, error)| sqlite(error))
 }
 
-/// Opens a database to write to, after making sure that it is ours, whole and of today's schema.
-pub(super) fn open(database: &Path) -> Result<Connection, OpenError> {
+/// Opens a database to write to, after making sure that it is ours, whole and of today's schema. One of an earlier
+/// schema is brought up to date, after a backup.
+pub(super) fn open(database: &Path) -> Result<(Connection, Option<Upgraded>), OpenError> {
     let sqlite = |error| OpenError::from_sqlite(database, error);
     let mut connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     // Before anything is written, for the file may be somebody else's.
-    recognise(database, &connection)?;
+    let (found, known) = (identify(database, &connection)?, known());
     let journal_mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(sqlite)?;
     if journal_mode != "wal" {
@@ -57,49 +59,68 @@ pub(super) fn open(database: &Path) -> Result<Connection, OpenError> {
     }
     let setup = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536;";
     connection.execute_batch(setup).map_err(sqlite)?;
-
-    let (found, known) = versions(database, &connection)?;
-    if found > known {
-        return Err(OpenError::Newer { database: database.into(), found, known });
-    }
     check(database, &connection)?;
-    if found < known {
-        migrate(database, &mut connection)?;
+    if found == known {
+        return Ok((connection, None));
     }
+    let backup = upgrade::back_up(database, &connection, found, known)
+        .map_err(|reason| OpenError::NoBackup { database: database.into(), found, known, reason })?;
+    if let Err(reason) = migrate(&mut connection) {
+        return Err(OpenError::NotUpgraded { database: database.into(), found, known, reason, backup });
+    }
+    Ok((connection, Some(Upgraded { from: found, to: known, backup })))
+}
+
+/// Opens a database of any schema up to today's to be read as a whole, beside a server that may be at work on it.
+pub(super) fn open_to_copy(database: &Path) -> Result<Connection, OpenError> {
+    let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .map_err(|error| OpenError::from_sqlite(database, error))?;
+    identify(database, &connection)?;
     Ok(connection)
-}
-
-/// Refuses a file that is not one of ours.
-fn recognise(database: &Path, connection: &Connection) -> Result<(), OpenError> {
-    let application_id: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(|error| OpenError::from_sqlite(database, error))?;
-    if application_id == APPLICATION_ID {
-        Ok(())
-    } else {
-        Err(OpenError::NotDoorward { database: database.into() })
-    }
-}
-
-/// The version of a database's schema, and the newest that is known here.
-fn versions(database: &Path, connection: &Connection) -> Result<(i64, i64), OpenError> {
-    let found = connection
-        .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
-        .map_err(|error| OpenError::from_sqlite(database, error))?;
-    let migrations = migrations::runner();
-    let known = migrations.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
-    Ok((found, known.unwrap_or_default()))
 }
 
 /// Opens a database to read from, whoever serves it. It must be ours and of today's schema.
 pub(super) fn open_beside(database: &Path) -> Result<Connection, OpenError> {
     let connection = open_reader(database).map_err(|error| OpenError::from_sqlite(database, error))?;
-    recognise(database, &connection)?;
-    match versions(database, &connection)? {
-        (found, known) if found > known => Err(OpenError::Newer { database: database.into(), found, known }),
-        (found, known) if found < known => Err(OpenError::Older { database: database.into(), found, known }),
-        _ => Ok(connection),
+    let (found, known) = (identify(database, &connection)?, known());
+    if found < known {
+        return Err(OpenError::Older { database: database.into(), found, known });
     }
+    Ok(connection)
+}
+
+/// Opens a file that nobody else knows of, and that is made again if anything goes wrong: nothing of it is kept to roll
+/// back, or synchronised before it is complete. Without others there is no need of shared memory either, which some
+/// file systems do not have.
+pub(super) fn connect_alone(database: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "off")?;
+    Ok(connection)
+}
+
+/// The newest schema that this version knows.
+pub(super) fn known() -> i64 {
+    let migrations = migrations::runner();
+    let versions = migrations.get_migrations().iter().map(|migration| i64::from(migration.version()));
+    versions.max().unwrap_or_default()
+}
+
+/// Says which schema a database has. Refuses what is not ours, and a schema that this version does not know.
+pub(super) fn identify(database: &Path, connection: &Connection) -> Result<i64, OpenError> {
+    let sqlite = |error| OpenError::from_sqlite(database, error);
+    let application_id: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
+    if application_id != APPLICATION_ID {
+        return Err(OpenError::NotDoorward { database: database.into() });
+    }
+    let newest = "SELECT max(version) FROM refinery_schema_history";
+    let (found, known) = (connection.query_row(newest, [], |row| row.get(0)).map_err(sqlite)?, known());
+    if found > known {
+        let backup = upgrade::find_backup(database, known);
+        return Err(OpenError::Newer { database: database.into(), found, known, backup });
+    }
+    Ok(found)
 }
 
 /// Opens a database to read from.
@@ -133,11 +154,8 @@ fn check(database: &Path, connection: &Connection) -> Result<(), OpenError> {
     }
 }
 
-/// Brings the schema up to date in one transaction.
-fn migrate(database: &Path, connection: &mut Connection) -> Result<(), OpenError> {
-    chaining::register(connection).map_err(|error| OpenError::from_sqlite(database, error))?;
-    let migrated = migrations::runner().set_grouped(true).run(connection);
-    migrated
-        .map(drop)
-        .map_err(|error| OpenError::Sqlite { database: database.into(), reason: one_line(error) })
+/// Brings the schema up to date in one transaction. The error says why not; then nothing was changed.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), String> {
+    chaining::register(connection).map_err(one_line)?;
+    migrations::runner().set_grouped(true).run(connection).map(drop).map_err(one_line)
 }

@@ -1,6 +1,7 @@
 //! The store against real files. Here: a company to work with, and what the tests have in common.
 
 mod administering;
+mod backing_up;
 mod chains;
 mod committing;
 mod ended;
@@ -10,6 +11,8 @@ mod listing;
 mod migrating;
 mod opening;
 mod reading;
+mod restoring;
+mod upgrading;
 
 use std::{path::Path, time::Duration};
 
@@ -283,6 +286,13 @@ fn live_tokens(store: &SqliteStore, now: Timestamp) -> Vec<u8> {
     let live: Vec<_> = (0..=255).filter(|token| table.peek(&digest(*token), now).is_some()).collect();
     assert_eq!(loaded, live.len() as u64);
     live
+}
+
+/// Gives a database a schema that only the next version knows.
+fn make_newer(connection: &rusqlite::Connection) {
+    let newer = "INSERT INTO refinery_schema_history SELECT max(version) + 1, name, applied_on, checksum
+                 FROM refinery_schema_history";
+    connection.execute(newer, []).unwrap();
 }
 
 fn count(store: &SqliteStore, table: &str) -> i64 {

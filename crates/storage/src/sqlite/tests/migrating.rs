@@ -15,7 +15,7 @@ use super::*;
 use crate::sqlite::schema::migrations;
 
 /// A database as the first schema had it: ACME with a unit, a user, a key, and a session by password and one by key.
-fn first_schema(folder: &TempDir) {
+pub(super) fn first_schema(folder: &TempDir) {
     let mut connection = Connection::open(folder.path().join("doorward.db")).unwrap();
     connection.pragma_update(None, "application_id", 0x446f_6f72).unwrap();
     migrations::runner().set_target(Target::Version(1)).run(&mut connection).unwrap();

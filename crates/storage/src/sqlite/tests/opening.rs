@@ -11,7 +11,7 @@ use doorward_domain::observer::NoObserver;
 use rusqlite::Connection;
 
 use super::*;
-use crate::OpenError;
+use crate::{OpenError, sqlite::schema};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -125,11 +125,28 @@ fn a_foreign_file_is_refused_and_not_touched() {
 #[test]
 fn a_newer_schema_is_refused() {
     let (folder, store) = company();
-    let newer = "INSERT INTO refinery_schema_history SELECT max(version) + 1, name, applied_on, checksum
-                 FROM refinery_schema_history";
-    store.writer.connection.execute(newer, []).unwrap();
+    make_newer(&store.writer.connection);
     drop(store);
-    assert!(matches!(refusal(&data(&folder)), OpenError::Newer { found: 4, known: 3, .. }));
+    let refused = refusal(&data(&folder));
+    let OpenError::Newer { found, known, backup: None, .. } = refused else { panic!("{refused}") };
+    assert_eq!((found, known), (schema::known() + 1, schema::known()));
+    assert!(refused.to_string().contains("install the newer version again, or restore"), "{refused}");
+}
+
+#[test]
+fn nothing_is_created_beside_a_wal_that_was_left_behind() {
+    let (folder, mut store) = company();
+    apply(&mut store, issue(1));
+    let wal = fs::read(data(&folder).join("doorward.db-wal")).unwrap();
+    assert!(!wal.is_empty());
+    drop(store);
+    fs::rename(data(&folder).join("doorward.db"), folder.path().join("moved.db")).unwrap();
+    fs::write(data(&folder).join("doorward.db-wal"), wal).unwrap();
+    let error = SqliteStore::create(&data(&folder), Kind::Real, &[]).unwrap_err();
+    assert!(matches!(error, OpenError::WalLeft { .. }), "{error}");
+    assert_readable(&error.to_string(), &data(&folder));
+    fs::write(data(&folder).join("doorward.db-wal"), "").unwrap();
+    SqliteStore::create(&data(&folder), Kind::Real, &[]).unwrap();
 }
 
 #[test]
