@@ -31,6 +31,12 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Make the data folder with the first organisation, one unit and one administrator
     Init(Init),
+    /// Copy the data into one file, while the server goes on
+    Backup(Backup),
+    /// Make the data folder from a backup; all sessions end
+    Restore(Restore),
+    /// Give an administrator a new password when everybody is locked out; the server must be stopped
+    Recover(Recover),
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -75,6 +81,60 @@ pub(crate) struct Init {
     #[arg(long, value_name = "NAME", default_value = "Main")]
     pub(crate) unit: String,
     /// Read the administrator's password from the first line of standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Run it on the server's machine, as the server's user. The server may be running or not. The \
+                  file is complete, checked and on disk when the command ends well, and is not there otherwise. Only \
+                  its owner may read it.\n\n\
+                  Example: doorward backup /backup/doorward-$(date +%F)"
+)]
+pub(crate) struct Backup {
+    /// The file to write; it must not be there yet
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Run it on the server's machine, as the server's user. The data folder must have no \
+                  database: nothing is overwritten. All sessions of the backup end, for one that was released since \
+                  would be in force again. Passwords, keys and who is disabled are as they were when the backup was \
+                  made.\n\n\
+                  Example: doorward restore /backup/doorward-2026-11-24")]
+pub(crate) struct Restore {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Run it on the server's machine, as the server's user. Whatever else refuses the \
+                  login is undone and told: a suspended organisation, a disabled user or unit. The user's sessions \
+                  end. Without --password-stdin a password is generated and printed once.\n\n\
+                  Example: doorward recover --username admin")]
+pub(crate) struct Recover {
+    /// The code of the organisation [default: the operator organisation]
+    #[arg(long, value_name = "CODE")]
+    pub(crate) organisation: Option<String>,
+    /// The username [default: the administrator, if there is only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Make the user an administrator, and create one who is not there
+    #[arg(long, requires = "username")]
+    pub(crate) make_administrator: bool,
+    /// Take away the organisation's own rules of addresses, from which nobody may log in any more
+    #[arg(long)]
+    pub(crate) reset_addresses: bool,
+    /// Read the new password from the first line of standard input
     #[arg(long)]
     pub(crate) password_stdin: bool,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `doorward init`: a data folder with the first organisation, one unit and one administrator.
 
-use std::io::BufRead;
+use std::{io::BufRead, path::Path};
 
 use anyhow::{Context, anyhow, bail};
 use doorward_domain::{
@@ -13,7 +13,7 @@ use doorward_domain::{
     journal::Entry,
     name::Name,
     passwords::Argon2Cost,
-    policy::{BreachedPasswords, Weakness},
+    policy::{BreachedPasswords, PasswordRules, Weakness},
     random::Randomness,
     resource::{Organisation, Unit, User},
 };
@@ -22,7 +22,6 @@ use doorward_storage::{Kind, SqliteStore};
 use crate::{
     args::{Init, WrongUse},
     breached::BreachedFile,
-    config,
     system::{SystemRandomness, SystemTime},
 };
 
@@ -30,7 +29,8 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     let config = args.flags.load()?.config;
     let (clock, random) = (Clock::new(SystemTime), SystemRandomness);
     let password = if args.password_stdin {
-        read_password(&config.passwords, &[&args.organisation, &args.unit, &args.username])?
+        let known = [&*args.organisation, &args.unit, &args.username];
+        read_password(&config.passwords.rules(), config.passwords.breached_file.as_deref(), &known)?
     } else {
         Password::generate(&random)?
     };
@@ -57,8 +57,13 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     crate::print(&told)
 }
 
-/// Reads a password that the rules allow. `known` is what an attacker knows of the account.
-fn read_password(rules: &config::Passwords, known: &[&str]) -> anyhow::Result<Password> {
+/// Reads a password from standard input that the rules allow and that is not in the list of leaked ones. `known` is what
+/// an attacker knows of the account.
+pub(crate) fn read_password(
+    rules: &PasswordRules,
+    breached: Option<&Path>,
+    known: &[&str],
+) -> anyhow::Result<Password> {
     let mut line = String::new();
     std::io::stdin()
         .lock()
@@ -72,8 +77,8 @@ fn read_password(rules: &config::Passwords, known: &[&str]) -> anyhow::Result<Pa
     let too_long =
         || WrongUse(format!("the password on standard input is longer than {} bytes", Password::MAX_BYTES));
     let password = Password::parse(text).ok_or_else(too_long)?;
-    rules.rules().check(&password, known).map_err(refused)?;
-    if let Some(path) = &rules.breached_file
+    rules.check(&password, known).map_err(refused)?;
+    if let Some(path) = breached
         && BreachedFile::open(path)?.contains(&password).map_err(|error| anyhow!(error))?
     {
         bail!(refused(Weakness::Breached));

@@ -1,6 +1,7 @@
 //! The one binary, `doorward`. It reads the configuration and wires the rooms together; what it prints is for people.
 
 mod args;
+mod backup;
 mod breached;
 mod client;
 mod config;
@@ -9,6 +10,8 @@ mod evidence;
 mod housekeeping;
 mod init;
 mod logging;
+mod recover;
+mod restore;
 mod serve;
 mod system;
 
@@ -28,6 +31,9 @@ fn main() -> ExitCode {
     let result = match args::Args::parse().command {
         Command::Serve(serve) => serve::run(&serve),
         Command::Init(init) => init::run(&init),
+        Command::Backup(backup) => backup::run(&backup),
+        Command::Restore(restore) => restore::run(&restore),
+        Command::Recover(recover) => recover::run(&recover),
         Command::Config { command } => show_config(&command),
         Command::Client(command) => client::run(command),
         Command::Completions { shell } => {

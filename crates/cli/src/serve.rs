@@ -27,7 +27,7 @@ use doorward_http::{
     metrics::Metrics,
     router,
 };
-use doorward_storage::{Kind, OpenError, SqliteStore};
+use doorward_storage::{Kind, OpenError, SqliteStore, Upgraded};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -87,6 +87,9 @@ fn open(is_demo: bool, folder: &Path, config: &Config, clock: &Clock) -> anyhow:
         }
         opened => opened?,
     };
+    if let Some(Upgraded { from, to, backup }) = store.upgraded() {
+        tracing::info!(from, to, backup = %backup.display(), "data brought up to date; the backup is as they were");
+    }
     match (store.kind(), is_demo) {
         (Kind::Demo, true) | (Kind::Real, false) => Ok(store),
         (Kind::Real, true) => {

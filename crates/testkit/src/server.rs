@@ -128,6 +128,15 @@ impl TestServer {
         Self::run(store, folder, clock, options, [demo, other, operator]).await
     }
 
+    /// Starts a server on data that are there. They have none of the three organisations.
+    pub async fn open(folder: TempDir) -> Self {
+        let clock = TestClock::default();
+        let now = clock.wall();
+        let organisations = ["DEMO", "OTHER", "OPERATOR"].map(|code| Organisation::new(code, now));
+        let store = SqliteStore::open(folder.path()).expect("the database");
+        Self::run(store, folder, clock, Options::default(), organisations).await
+    }
+
     async fn run(
         store: SqliteStore,
         folder: TempDir,

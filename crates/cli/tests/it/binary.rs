@@ -7,9 +7,10 @@ use serde_json::json;
 
 use crate::program::{Server, run};
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
-fn init(folder: &Path) {
+/// Makes a data folder with organisation ACME, unit Main and its administrator.
+pub fn init(folder: &Path) {
     let output = run(
         &[
             "init",
@@ -27,7 +28,7 @@ fn init(folder: &Path) {
 }
 
 /// Runs the program, which must fail with one line that holds all the texts.
-fn fails(args: &[&str], code: i32, texts: &[&str]) {
+pub fn fails(args: &[&str], code: i32, texts: &[&str]) {
     let output = run(args, "");
     let shown = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<_> = shown.lines().filter(|line| !line.contains(" INFO ")).collect();

@@ -21,10 +21,10 @@ async fn is_in_force(server: &Server, token: &str) -> bool {
 }
 
 /// A file system of two megabytes, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder.path()).output();
@@ -33,7 +33,7 @@ impl SmallDisk {
     }
 
     /// Takes all the space that is left.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let ballast = self.0.path().join("ballast");
         // Writing stops where the space ends.
         let _ = std::io::copy(&mut std::io::repeat(1), &mut std::fs::File::create(&ballast).unwrap());

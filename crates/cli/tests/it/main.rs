@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod binary;
 mod client;
 mod errors;
@@ -19,7 +20,9 @@ mod oauth;
 mod operations;
 mod origin;
 mod program;
+mod recover;
 mod release;
+mod released;
 mod secrets;
 mod token;
 mod verify;
