@@ -81,7 +81,8 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn open(is_demo: bool, folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<SqliteStore> {
-    let store = match SqliteStore::open(folder) {
+    let tell = &mut |from, to| tracing::info!(from, to, "bringing data up to date, after a backup");
+    let store = match SqliteStore::open_telling(folder, tell) {
         Err(OpenError::DatabaseMissing { .. } | OpenError::FolderMissing { .. }) if is_demo => {
             demo::create(folder, config.passwords.cost(), clock, &SystemRandomness)?
         }

@@ -78,18 +78,24 @@ impl SqliteStore {
         let unfinished = folder.start_database()?;
         schema::create(unfinished.path(), kind, first)?;
         folder.finish_database(unfinished)?;
-        Self::open_in(folder)
+        Self::open_in(folder, &mut |_, _| {})
     }
 
     /// Opens the database in a folder, checks it for damage and brings its schema up to date, after a backup. The check
     /// reads all but the audit records.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        Self::open_in(Folder::find(folder)?)
+        Self::open_telling(folder, &mut |_, _| {})
     }
 
-    fn open_in(folder: Folder) -> Result<Self, OpenError> {
+    /// As [`Self::open`], and tells `tell` before the schema is brought up to date, which takes a while where there are
+    /// many data, which one it is and which it will be.
+    pub fn open_telling(folder: &Path, tell: &mut dyn FnMut(i64, i64)) -> Result<Self, OpenError> {
+        Self::open_in(Folder::find(folder)?, tell)
+    }
+
+    fn open_in(folder: Folder, tell: &mut dyn FnMut(i64, i64)) -> Result<Self, OpenError> {
         let database = folder.database();
-        let (connection, upgraded) = schema::open(&database)?;
+        let (connection, upgraded) = schema::open(&database, tell)?;
         let (state, kind) =
             JournalState::read(&connection).map_err(|error| OpenError::from_sqlite(&database, error))?;
         Ok(Self { kind, upgraded, writer: Writer { connection, state, folder } })

@@ -62,7 +62,9 @@ pub enum OpenError {
         database: PathBuf,
     },
     /// The contents of the file contradict themselves.
-    #[error("{database:?} is damaged: {reason}; check the disk, then restore a backup")]
+    #[error(
+        "{database:?} is damaged: {reason}; check the disk, then move it away and restore a backup with `doorward restore`"
+    )]
     Damaged {
         /// The database.
         database: PathBuf,

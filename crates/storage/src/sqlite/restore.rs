@@ -140,7 +140,7 @@ pub fn restore(
     })?;
     connection.close().map_err(|(_, error)| failed(one_line(error)))?;
     folder.finish_database(unfinished)?;
-    let store = SqliteStore::open_in(folder)?;
+    let store = SqliteStore::open_in(folder, &mut |_, _| {})?;
     Ok(Restored { store, contents, from_schema: (found < schema::known()).then_some(found) })
 }
 

@@ -44,8 +44,11 @@ pub(super) fn create(database: &Path, kind: Kind, first: &[Entry]) -> Result<(),
 }
 
 /// Opens a database to write to, after making sure that it is ours, whole and of today's schema. One of an earlier
-/// schema is brought up to date, after a backup.
-pub(super) fn open(database: &Path) -> Result<(Connection, Option<Upgraded>), OpenError> {
+/// schema is brought up to date, after `tell` was told from which to which and a backup was made.
+pub(super) fn open(
+    database: &Path,
+    tell: &mut dyn FnMut(i64, i64),
+) -> Result<(Connection, Option<Upgraded>), OpenError> {
     let sqlite = |error| OpenError::from_sqlite(database, error);
     let mut connection = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     // Before anything is written, for the file may be somebody else's.
@@ -63,6 +66,7 @@ pub(super) fn open(database: &Path) -> Result<(Connection, Option<Upgraded>), Op
     if found == known {
         return Ok((connection, None));
     }
+    tell(found, known);
     let backup = upgrade::back_up(database, &connection, found, known)
         .map_err(|reason| OpenError::NoBackup { database: database.into(), found, known, reason })?;
     if let Err(reason) = migrate(&mut connection) {

@@ -35,7 +35,12 @@ fn name() -> String {
 #[test]
 fn u1_an_upgrade_makes_a_backup_first_that_can_be_restored() {
     let folder = first();
-    let store = SqliteStore::open(folder.path()).unwrap();
+    let mut told = Vec::new();
+    let store = SqliteStore::open_telling(folder.path(), &mut |from, to| {
+        told.push((from, to, backups(&folder).len()));
+    })
+    .unwrap();
+    assert_eq!(told, [(1, schema::known(), 0)], "before it takes its time");
     let backup = folder.path().join(name());
     let upgraded = Upgraded { from: 1, to: schema::known(), backup: backup.clone() };
     assert_eq!((store.upgraded(), backups(&folder)), (Some(&upgraded), vec![name()]));
