@@ -270,11 +270,13 @@ pub enum EndCause {
     PasswordChanged,
     /// An administrator ended the sessions.
     SessionsEnded,
+    /// The data were restored from a backup.
+    Restored,
 }
 
 impl EndCause {
     /// Every cause.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::OrganisationSuspended,
         Self::OrganisationDeleted,
         Self::UnitDisabled,
@@ -288,6 +290,7 @@ impl EndCause {
         Self::PasswordSet,
         Self::PasswordChanged,
         Self::SessionsEnded,
+        Self::Restored,
     ];
 
     /// The stable word that is stored and shown.
@@ -306,6 +309,7 @@ impl EndCause {
             Self::PasswordSet => "password_set",
             Self::PasswordChanged => "password_changed",
             Self::SessionsEnded => "sessions_ended",
+            Self::Restored => "restored",
         }
     }
 }

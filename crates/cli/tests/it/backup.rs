@@ -95,6 +95,10 @@ async fn u2_a_backup_under_load_is_restored_and_its_tokens_are_refused() {
     }
     let token = log_in(&second).await.token();
     assert_eq!(status(&second, &token).await, 200);
+    // Administrators are told what happened to a token that was in the backup.
+    let explain = reqwest::Client::new().post(format!("http://{}/admin/v1/tokens/explain", second.admin));
+    let explained = Answer::of(explain.bearer_auth(&token).json(&json!({"token": tokens[0]}))).await.json();
+    assert_eq!(explained["reason"], "restored", "{explained}");
     fails(&["restore", text(&file), "--data", text(&data)], 1, &[text(&data), "in use", "name another"]);
     drop(server);
     fails(&["restore", text(&file), "--data", text(&data)], 1, &["doorward.db", "exists already", "--data"]);

@@ -91,7 +91,7 @@ async fn recover_gives_a_new_password_and_undoes_all_that_refuses_the_login() {
 
     let database = Connection::open(folder.path().join("doorward.db")).unwrap();
     let sql = "SELECT event, coalesce(members, ''), user IS NOT NULL FROM audit
-               WHERE address IS NULL AND length(organisation) = 16 AND actor IS NULL ORDER BY rowid";
+               WHERE address IS NULL AND length(organisation) = 16 AND actor IS NULL AND event <> 'created' ORDER BY rowid";
     let mut statement = database.prepare(sql).unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     let records: Vec<(String, String, bool)> = rows.map(Result::unwrap).collect();

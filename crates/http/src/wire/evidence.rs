@@ -182,6 +182,7 @@ enum StandingWord {
     PasswordSet,
     PasswordChanged,
     SessionsEnded,
+    Restored,
     Ended,
 }
 
@@ -301,6 +302,7 @@ fn detail(standing: &Standing, session: Option<&ExplainedSession>) -> String {
                 Some(EndCause::PasswordSet) => "the user was given another password",
                 Some(EndCause::PasswordChanged) => "the user changed the password",
                 Some(EndCause::SessionsEnded) => "sessions were ended",
+                Some(EndCause::Restored) => "the data were restored from a backup",
                 None => "sessions were ended in a way that a later version of Doorward knows",
             };
             let by = match (cause, by) {

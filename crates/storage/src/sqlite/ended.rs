@@ -47,6 +47,26 @@ pub(super) fn end(connection: &Connection, ended: &Ended) -> Result<()> {
     Ok(())
 }
 
+/// Ends all sessions for good, because the data were restored from a backup, and remembers them. The numbers go on from
+/// where they were, so that none is given a second time.
+pub(super) fn end_all(connection: &Connection, at: Timestamp) -> Result<()> {
+    let remember = "
+        INSERT OR IGNORE INTO ended_session (session, number, organisation, unit, user, key, issued_at, last_used_at,
+                                             idle_ms, ends_at, at)
+        SELECT substr(digest, 1, 16), number, user.organisation, unit, user, key, issued_at,
+               coalesce(last_used_at, issued_at), idle_ms, ends_at, ?1
+        FROM session LEFT JOIN session_use USING (number) LEFT JOIN user ON user.id = session.user";
+    connection.execute(remember, [at.as_millis()])?;
+    connection.execute_batch("DELETE FROM session; DELETE FROM session_use;")?;
+    let end = "
+        INSERT INTO ending (number, scope, at, cause)
+        SELECT next_number - 1 + row_number() OVER (ORDER BY id), id, ?1, ?2 FROM organisation, journal_state";
+    connection.execute(end, params![at.as_millis(), EndCause::Restored.as_str()])?;
+    let go_on = "UPDATE journal_state SET next_number = next_number + (SELECT count(*) FROM organisation)";
+    connection.execute(go_on, [])?;
+    Ok(())
+}
+
 /// Notes what ended all sessions of a scope.
 pub(super) fn note_ending(
     connection: &Connection,

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use super::{
     OpenError, SqliteStore,
     copy::{self, Contents, CopyError, Step},
+    ended,
     error::one_line,
     folder::Folder,
     ledger::{self, JournalState},
@@ -165,9 +166,10 @@ fn open_backup(file: &Path) -> Result<Connection, RestoreError> {
     })
 }
 
-/// Ends all sessions for good. The numbers go on from where they were, so none is given a second time.
 fn end_sessions(connection: &mut Connection, record: AuditRecord) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN; DELETE FROM session; DELETE FROM session_use; COMMIT;")?;
+    let transaction = connection.transaction()?;
+    ended::end_all(&transaction, record.at)?;
+    transaction.commit()?;
     let (mut state, _) = JournalState::read(connection)?;
     ledger::commit(connection, &mut state, &[Entry::Record(record)]).map(drop)
 }

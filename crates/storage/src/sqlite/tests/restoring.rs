@@ -48,7 +48,11 @@ fn u2_a_restore_ends_all_sessions_and_keeps_the_rest() {
     let last: String = store.writer.connection.query_row(last, [], |row| row.get(0)).unwrap();
     assert_eq!(last, "restored");
     assert!(is_sound(&store), "its record is in a chain like any other");
-    assert_eq!(apply(&mut store, issue(4)), numbered(4), "numbers go on");
+    assert_eq!(
+        apply(&mut store, issue(4)),
+        numbered(6),
+        "numbers go on, behind an ending of each organisation"
+    );
     let error = SqliteStore::open(&restored).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "it is open: {error}");
     drop(store);
