@@ -3,6 +3,7 @@
 //! One command is one file here. What all kinds of things have in common is in [`things`]; where requests go, and that
 //! no token goes anywhere else, is [`connection`]'s.
 
+mod apply;
 mod audit;
 mod connection;
 mod keys;
@@ -18,11 +19,12 @@ mod tokens;
 mod units;
 mod users;
 
-use anyhow::{Context, bail};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 
 pub(crate) use self::output::plain;
-
 use crate::args::WrongUse;
 
 /// A command that asks a server.
@@ -56,15 +58,20 @@ pub(crate) enum Command {
     Audit(audit::Audit),
     /// Issue, look at, explain and release a token
     Token(tokens::Tokens),
+    /// Make organisations, units, users, keys and rules match a file
+    Apply(apply::Apply),
 }
 
-pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+/// Runs a command. Its exit code is a failure's only where that says something else than that it failed.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no connection can be made")?;
     runtime.block_on(async {
         match command {
+            // Here the exit code of wrong use means something else.
+            Command::Apply(args) => return apply::run(args).await.map_err(|error| anyhow!("{error:#}")),
             Command::Login(args) => login::log_in(args).await,
             Command::Logout(args) => login::log_out(args).await,
             Command::Password(args) => login::change_password(args).await,
@@ -77,6 +84,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             Command::Audit(args) => audit::run(args).await,
             Command::Token(args) => tokens::run(args).await,
         }
+        .map(|()| ExitCode::SUCCESS)
     })
 }
 

@@ -28,27 +28,47 @@ use clap::{CommandFactory, Parser};
 const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
-    let result = match args::Args::parse().command {
-        Command::Serve(serve) => serve::run(&serve),
-        Command::Init(init) => init::run(&init),
-        Command::Backup(backup) => backup::run(&backup),
-        Command::Restore(restore) => restore::run(&restore),
-        Command::Recover(recover) => recover::run(&recover),
-        Command::Config { command } => show_config(&command),
+    let command = match args::Args::try_parse() {
+        Ok(args) => args.command,
+        Err(error) => return wrong_line(&error),
+    };
+    let result = match command {
         Command::Client(command) => client::run(command),
+        Command::Serve(serve) => serve::run(&serve).map(success),
+        Command::Init(init) => init::run(&init).map(success),
+        Command::Backup(backup) => backup::run(&backup).map(success),
+        Command::Restore(restore) => restore::run(&restore).map(success),
+        Command::Recover(recover) => recover::run(&recover).map(success),
+        Command::Config { command } => show_config(&command).map(success),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut args::Args::command(), "doorward", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print(&String::from_utf8_lossy(&script)).map(success)
         }
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("doorward: {error:#}");
             let is_wrong_use = error.is::<config::ConfigError>() || error.is::<args::WrongUse>();
             if is_wrong_use { ExitCode::from(WRONG_USE) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+fn success((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+/// Says what is wrong with a command line, or what was asked for, as `--help`.
+fn wrong_line(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let is_apply = std::env::args_os().nth(1).is_some_and(|command| command == "apply");
+    match (error.use_stderr(), is_apply) {
+        (false, _) => ExitCode::SUCCESS,
+        // `apply --plan` says with the other code that something would change.
+        (true, true) => ExitCode::FAILURE,
+        (true, false) => ExitCode::from(WRONG_USE),
     }
 }
 

@@ -170,6 +170,8 @@ pub(super) struct Call<'a> {
     pub(super) query: Vec<(&'a str, String)>,
     pub(super) body: Option<Value>,
     pub(super) if_match: Option<&'a str>,
+    /// Makes a creation happen once, however often it is asked for.
+    pub(super) idempotency_key: Option<&'a str>,
     /// A Web API key to log in with.
     pub(super) key: Option<&'a str>,
 }
@@ -177,7 +179,7 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
         let path = path.into_iter().collect();
-        Self { method, path, query: Vec::new(), body: None, if_match: None, key: None }
+        Self { method, path, query: Vec::new(), body: None, if_match: None, idempotency_key: None, key: None }
     }
 
     pub(super) fn get(path: impl IntoIterator<Item = &'a str>) -> Self {
@@ -211,6 +213,8 @@ pub(super) struct Answer {
 #[error("{text}")]
 pub(super) struct Refused {
     pub(super) code: String,
+    /// As the server says it, with members of bodies and not flags.
+    pub(super) detail: String,
     text: String,
 }
 
@@ -255,6 +259,9 @@ impl Connection {
         if let Some(tag) = call.if_match {
             request = request.header("if-match", tag);
         }
+        if let Some(key) = call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         if let Some(body) = &call.body {
             request = request.json(body);
         }
@@ -291,6 +298,7 @@ impl Connection {
                 self.server
             );
         }
+        let detail = plain(text.unwrap_or(code));
         let text = match (code, self.origin) {
             ("INVALID_TOKEN", TokenOrigin::Stored) => {
                 "the login has expired or was ended; run `doorward login` again".to_owned()
@@ -301,9 +309,9 @@ impl Connection {
             ("PASSWORD_CHANGE_REQUIRED", _) => {
                 "the password must be changed first; run `doorward password`".to_owned()
             }
-            _ => in_flags(&plain(text.unwrap_or(code))),
+            _ => in_flags(&detail),
         };
-        Refused { code: plain(code), text }.into()
+        Refused { code: plain(code), detail, text }.into()
     }
 
     fn explain(&self, error: &reqwest::Error) -> anyhow::Error {

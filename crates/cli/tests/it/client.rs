@@ -31,11 +31,11 @@ impl Shell {
     }
 
     /// The same home with another environment.
-    fn set(self, variables: &[(&'static str, &str)]) -> Self {
+    pub fn set(self, variables: &[(&'static str, &str)]) -> Self {
         Self { home: self.home, ..Self::with(variables) }
     }
 
-    fn login_file(&self) -> PathBuf {
+    pub fn login_file(&self) -> PathBuf {
         self.home.path().join(".config/doorward/login.json")
     }
 
@@ -97,7 +97,7 @@ impl Shell {
         assert!(told.out.contains("as user-of-OPERATOR of OPERATOR"), "{told:?}");
     }
 
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let login: Value = serde_json::from_slice(&std::fs::read(self.login_file()).unwrap()).unwrap();
         login["token"].as_str().unwrap().to_owned()
     }

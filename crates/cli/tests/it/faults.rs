@@ -1,6 +1,9 @@
 //! Disks that fill up and disks that fail, under the real binary.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use doorward_testkit::{Answer, Demo};
 use serde_json::json;
@@ -30,6 +33,10 @@ impl SmallDisk {
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder.path()).output();
         assert!(mount.as_ref().unwrap().status.success(), "{mount:?}");
         Self(folder)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.path()
     }
 
     /// Takes all the space that is left.
