@@ -9,6 +9,7 @@
 //! the state they saw is told when it has moved; for others the change is decided again.
 
 mod explanations;
+mod import;
 mod keys;
 mod organisations;
 mod records;
@@ -21,6 +22,7 @@ use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
 pub use self::{
     explanations::{AddressStanding, ExplainedSession, Explanation, Named, Standing},
+    import::{Imported, ImportedUser},
     keys::{KeyPatch, NewKey, RotatedKey, Rotation},
     organisations::{NewOrganisation, OrganisationPatch},
     rules::{EffectiveRule, RulesInForce, Source},

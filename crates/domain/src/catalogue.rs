@@ -10,6 +10,7 @@ use crate::{
     directory::StoreFuture,
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
     name::CanonicalName,
+    passwords::PasswordHash,
     resource::{
         KeyDetails, KeyFilter, Organisation, OrganisationFilter, Page, PageRequest, Stored, Unit, UnitFilter,
         UserDetails, UserFilter,
@@ -68,6 +69,9 @@ pub trait Catalogue: Send + Sync {
     /// Finds a unit.
     fn find_unit(&self, organisation: OrganisationId, id: UnitId) -> StoreFuture<'_, Option<Stored<Unit>>>;
 
+    /// Those of these ids that are units of the organisation.
+    fn find_units(&self, organisation: OrganisationId, ids: Vec<UnitId>) -> StoreFuture<'_, Vec<UnitId>>;
+
     /// Lists the units of an organisation by name.
     fn list_units(
         &self,
@@ -78,6 +82,14 @@ pub trait Catalogue: Send + Sync {
 
     /// Finds a user.
     fn find_user(&self, organisation: OrganisationId, id: UserId) -> StoreFuture<'_, Option<UserDetails>>;
+
+    /// Finds the users who have any of these usernames or ids, with their stored hashes. Each comes once at least.
+    fn find_users(
+        &self,
+        organisation: OrganisationId,
+        names: Vec<CanonicalName>,
+        ids: Vec<UserId>,
+    ) -> StoreFuture<'_, Vec<(UserDetails, Option<PasswordHash>)>>;
 
     /// Lists the users of an organisation, by username; those of one unit by their ids.
     fn list_users(

@@ -258,25 +258,39 @@ impl Journal {
     /// Commits an entry. When this returns [`Outcome::Committed`], the entry is durable and in force. An error says
     /// that it was not answered for, which for [`StoreError::Unavailable`] does not mean that it was not stored.
     pub async fn submit(&self, entry: Entry) -> Result<Outcome, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        {
-            let queue = lock(&self.queue);
-            let queue = queue.as_ref().ok_or_else(stopped)?;
-            if entry.is_of_a_login() && self.counts.waiting.load(Ordering::Relaxed) >= QUEUE as u64 - RESERVED
-            {
-                return Err(StoreError::Busy);
-            }
-            // Before the thread can have taken the entry and subtracted it.
-            self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-            queue.try_send(Submission { entry, answer }).map_err(|error| {
-                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-                match error {
-                    mpsc::TrySendError::Full(_) => StoreError::Busy,
-                    mpsc::TrySendError::Disconnected(_) => stopped(),
-                }
-            })?;
+        self.enter(entry)?.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Commits entries that may share a commit; what became of each, in their order, as [`Self::submit`] says it.
+    pub async fn submit_all(&self, entries: Vec<Entry>) -> Vec<Result<Outcome, StoreError>> {
+        let entered: Vec<_> = entries.into_iter().map(|entry| self.enter(entry)).collect();
+        let mut outcomes = Vec::with_capacity(entered.len());
+        for answered in entered {
+            outcomes.push(match answered {
+                Ok(answered) => answered.await.unwrap_or_else(|_| Err(stopped())),
+                Err(error) => Err(error),
+            });
         }
-        answered.await.unwrap_or_else(|_| Err(stopped()))
+        outcomes
+    }
+
+    fn enter(&self, entry: Entry) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let queue = lock(&self.queue);
+        let queue = queue.as_ref().ok_or_else(stopped)?;
+        if entry.is_of_a_login() && self.counts.waiting.load(Ordering::Relaxed) >= QUEUE as u64 - RESERVED {
+            return Err(StoreError::Busy);
+        }
+        // Before the thread can have taken the entry and subtracted it.
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        queue.try_send(Submission { entry, answer }).map_err(|error| {
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                mpsc::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::TrySendError::Disconnected(_) => stopped(),
+            }
+        })?;
+        Ok(answered)
     }
 
     /// How many changes of the directory have come into force. What was read of the directory while this stood at

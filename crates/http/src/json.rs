@@ -3,10 +3,10 @@
 
 use axum::{
     extract::{FromRequest, Request},
-    http::HeaderValue,
+    http::{HeaderMap, HeaderValue},
 };
 use doorward_domain::administration::Idempotency;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -41,19 +41,24 @@ impl<T: DeserializeOwned> FromRequest<State> for Json<T> {
         let marks = String::from_utf8_lossy(body).replace(char::is_whitespace, "");
         let body: &[u8] = if matches!(marks.as_str(), "" | "{}") { b"{}" } else { body };
         let value = read(body)?;
-        let mut keys = head.headers.get_all("idempotency-key").iter();
-        let idempotency = match (keys.next().map(HeaderValue::as_bytes), keys.next()) {
-            (None, _) => None,
-            (Some(key), None) if (1..=LONGEST_KEY).contains(&key.len()) => {
-                let asked = format!("{} {}\n{}", head.method, head.uri, without_secrets(body));
-                Some(Idempotency::new(key, asked.as_bytes()))
-            }
-            _ => {
-                let problem = format!("must be one text of 1 to {LONGEST_KEY} bytes");
-                return Err(ApiError::InvalidParameter("Idempotency-Key".into(), problem));
-            }
-        };
+        let idempotency = idempotency_key(&head.headers)?.map(|key| {
+            let asked = format!("{} {}\n{}", head.method, head.uri, without_secrets(body));
+            Idempotency::new(key, asked.as_bytes())
+        });
         Ok(Self { value, idempotency })
+    }
+}
+
+/// The `Idempotency-Key` of a request, if it has one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, ApiError> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    match (keys.next().map(HeaderValue::as_bytes), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) if (1..=LONGEST_KEY).contains(&key.len()) => Ok(Some(key)),
+        _ => {
+            let problem = format!("must be one text of 1 to {LONGEST_KEY} bytes");
+            Err(ApiError::InvalidParameter("Idempotency-Key".into(), problem))
+        }
     }
 }
 
@@ -68,7 +73,8 @@ fn without_secrets(body: &[u8]) -> String {
     value.to_string()
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// Reads JSON that is exactly of a type.
+pub fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -111,8 +117,6 @@ fn explain(path: &str, error: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]

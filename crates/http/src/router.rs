@@ -80,14 +80,21 @@ fn administration() -> OpenApiRouter<State> {
         .routes(routes!(tokens::explain))
 }
 
+/// What brings many things in at once, with larger bodies.
+fn importing() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(admin::import::import))
+}
+
 /// The admin listener: the admin API, logins for those who use it, health, metrics and the API document.
 fn admin(state: State) -> Router {
     // The paths that the page shows are on the other listener, which a page of this one may not call.
     let shown = utoipa_swagger_ui::Config::default().supported_submit_methods([] as [&str; 0]);
     let (administration, _) = administration().split_for_parts();
+    let (importing, _) = importing().split_for_parts();
     let (authentication, _) = authentication().split_for_parts();
     administration
         .layer(axum::middleware::from_fn_with_state(state.clone(), admin::read_body))
+        .merge(importing.layer(axum::middleware::from_fn_with_state(state.clone(), admin::import::read_body)))
         .merge(authentication)
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -100,7 +107,7 @@ fn admin(state: State) -> Router {
 
 /// The API document (OpenAPI 3.1).
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, mut document) = documented().merge(administration()).split_for_parts();
+    let (_, mut document) = documented().merge(administration()).merge(importing()).split_for_parts();
     // Every method is answered alike; the document shows the one that proxies send.
     document.merge(VerifyDocument::openapi());
     document

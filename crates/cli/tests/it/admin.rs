@@ -2,6 +2,7 @@
 
 mod callers;
 mod evidence;
+mod import;
 mod keys;
 mod names;
 mod organisations;

@@ -1,5 +1,7 @@
 //! Users and their passwords.
 
+use std::collections::HashSet;
+
 use super::{
     AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, deleted, expect, find_made,
     id_taken, invalid, moved, name, taken, text,
@@ -74,7 +76,7 @@ const MOST_UNITS: usize = 1_000;
 /// The most characters of an e-mail address (RFC 5321).
 const LONGEST_EMAIL: usize = 254;
 
-fn name_taken(unique: Unique) -> AdminError {
+pub(super) fn name_taken(unique: Unique) -> AdminError {
     match unique {
         Unique::Name => taken("username", "is the username of another user of this organisation"),
         Unique::Id | Unique::Secret => id_taken(),
@@ -96,6 +98,50 @@ fn email(address: &str) -> Answer<String> {
 
 fn optional(given: Option<&str>, read: impl FnOnce(&str) -> Answer<String>) -> Answer<Option<String>> {
     given.filter(|text| !text.is_empty()).map(read).transpose()
+}
+
+impl NewUser {
+    /// The user that is asked for, as they would be stored. Whether the units are there is still to be found out.
+    pub(super) fn read(&self, id: UserId) -> Answer<User> {
+        let mut user = User {
+            id,
+            username: name("username", &self.username)?,
+            person_name: optional(self.person_name.as_deref(), |given| text("person_name", given))?,
+            email: optional(self.email.as_deref(), email)?,
+            role: self.role,
+            status: self.status,
+            units: self.units.clone(),
+            default_unit: self.default_unit.or(self.units.first().copied()),
+        };
+        arrange_units(&mut user)?;
+        Ok(user)
+    }
+}
+
+/// Each unit once, the default among them.
+fn arrange_units(user: &mut User) -> Answer<()> {
+    if user.units.len() > MOST_UNITS {
+        return Err(invalid("units", format!("has more than {MOST_UNITS} units; send fewer")));
+    }
+    user.units.sort_unstable();
+    user.units.dedup();
+    match user.default_unit {
+        Some(default) if !user.units.contains(&default) => {
+            Err(invalid("default_unit", format!("is {default}, which is not one of 'units'; add it there")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All units are among those that the organisation has.
+pub(super) fn has_only_units_of(known: &HashSet<UnitId>, user: &User) -> Answer<()> {
+    match user.units.iter().find(|unit| !known.contains(unit)) {
+        None => Ok(()),
+        Some(unit) => {
+            let problem = format!("names {unit}, which is no unit of this organisation; create it first");
+            Err(invalid("units", problem))
+        }
+    }
 }
 
 impl Tenant {
@@ -131,20 +177,8 @@ impl Tenant {
             return Ok(Created { value: self.get_user(UserId::from_bytes(made)).await?, is_repeat: true });
         }
         let id = new.id.map_or_else(|| UserId::generate(self.now(), self.random()), Ok)?;
-        let mut user = User {
-            id,
-            username: name("username", &new.username)?,
-            person_name: optional(new.person_name.as_deref(), |given| text("person_name", given))?,
-            email: optional(new.email.as_deref(), email)?,
-            role: new.role,
-            status: new.status,
-            units: new.units,
-            default_unit: new.default_unit,
-        };
-        if user.default_unit.is_none() {
-            user.default_unit = user.units.first().copied();
-        }
-        self.check_units(&mut user).await?;
+        let user = new.read(id)?;
+        self.check_units(&user).await?;
         let password = match new.password {
             Some(password) => {
                 let hash = self.choose(password, &user).await?;
@@ -163,32 +197,17 @@ impl Tenant {
         Ok(Created { value, is_repeat: before.is_some() })
     }
 
-    /// Each unit once, all of this organisation, the default among them.
-    async fn check_units(&self, user: &mut User) -> Answer<()> {
-        if user.units.len() > MOST_UNITS {
-            return Err(invalid("units", format!("has more than {MOST_UNITS} units; send fewer")));
-        }
-        user.units.sort_unstable();
-        user.units.dedup();
-        if let Some(default) = user.default_unit
-            && !user.units.contains(&default)
-        {
-            return Err(invalid(
-                "default_unit",
-                format!("is {default}, which is not one of 'units'; add it there"),
-            ));
-        }
-        for unit in &user.units {
-            if self.catalogue().find_unit(self.id(), *unit).await?.is_none() {
-                let problem = format!("names {unit}, which is no unit of this organisation; create it first");
-                return Err(invalid("units", problem));
-            }
-        }
-        Ok(())
+    /// Those of these units that the organisation has.
+    pub(super) async fn find_units(&self, ids: Vec<UnitId>) -> Answer<HashSet<UnitId>> {
+        Ok(self.catalogue().find_units(self.id(), ids).await?.into_iter().collect())
+    }
+
+    async fn check_units(&self, user: &User) -> Answer<()> {
+        has_only_units_of(&self.find_units(user.units.clone()).await?, user)
     }
 
     /// Hashes a password that the rules allow for this user.
-    async fn choose(&self, password: Password, user: &User) -> Answer<PasswordHash> {
+    pub(super) async fn choose(&self, password: Password, user: &User) -> Answer<PasswordHash> {
         let overrides = self.catalogue().get_overrides(self.id()).await?;
         let parts = self.doorkeeper().parts();
         let rules = parts.rules.with(&overrides).passwords;
@@ -228,7 +247,8 @@ impl Tenant {
                 user.default_unit = default_unit;
             }
             if user.units != before.units || user.default_unit != before.default_unit {
-                self.check_units(&mut user).await?;
+                arrange_units(&mut user)?;
+                self.check_units(&user).await?;
             }
             let mut changes = Changes(Vec::new());
             changes.set("username", &mut user.username, username.clone());

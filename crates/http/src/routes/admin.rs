@@ -2,6 +2,7 @@
 //!
 //! Errors are problem documents. What changes has an `ETag`; `If-Match` makes a change depend on it.
 
+pub mod import;
 pub mod keys;
 pub mod organisations;
 pub mod records;

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData, str::FromStr, time::D
 use doorward_domain::{
     address::Network,
     administration::{
-        KeyPatch, NewKey, NewOrganisation, NewUnit, NewUser, OrganisationPatch, PasswordReset, RotatedKey,
-        Rotation, RulesInForce, SessionDetails, Source, UnitPatch, UserPatch, WhichSessions,
+        ImportedUser, KeyPatch, NewKey, NewOrganisation, NewUnit, NewUser, OrganisationPatch, PasswordReset,
+        RotatedKey, Rotation, RulesInForce, SessionDetails, Source, UnitPatch, UserPatch, WhichSessions,
     },
     clock::Timestamp,
     credential::{Password, PlainKey},
     directory::{Role, Status},
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
+    passwords::PasswordHash,
     resource::{Classification, KeyDetails, Organisation, Stored, Unit, UserDetails},
     rules::{Rule, RuleValue},
     session::Method,
@@ -97,6 +98,16 @@ impl<'de> Deserialize<'de> for PasswordText {
         let text = String::deserialize(deserializer)?;
         let problem = || de::Error::custom(format!("must have from 1 to {} bytes", Password::MAX_BYTES));
         Password::parse(&text).map(Self).ok_or_else(problem)
+    }
+}
+
+/// The stored hash of a password as text.
+pub struct HashText(PasswordHash);
+
+impl<'de> Deserialize<'de> for HashText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        PasswordHash::import(&text).map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -438,6 +449,106 @@ impl From<NewUserBody> for NewUser {
             password: body.password.map(|password| password.0),
             must_change_password: body.must_change_password,
         }
+    }
+}
+
+/// A user to be brought in from elsewhere.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportedUserBody {
+    /// The id, if the user has one elsewhere already.
+    #[schema(value_type = Option<String>)]
+    id: Option<IdText<UserId>>,
+    /// The username, unique in the organisation whatever the case.
+    username: String,
+    /// The stored hash of the password; it is replaced by one of Doorward's own when the user logs in.
+    #[schema(value_type = Option<String>, format = Password)]
+    password_hash: Option<HashText>,
+    /// The password, in place of its hash; the rules for new passwords apply.
+    #[schema(value_type = Option<String>, format = Password)]
+    password: Option<PasswordText>,
+    /// Whether it must be changed before it gives a token; false if absent.
+    must_change_password: Option<bool>,
+    person_name: Option<String>,
+    email: Option<String>,
+    /// `member` if absent.
+    role: Option<RoleWord>,
+    /// `active` if absent.
+    status: Option<UseStatus>,
+    /// The ids of the units the user works in.
+    #[schema(value_type = Option<Vec<String>>)]
+    units: Option<Vec<IdText<UnitId>>>,
+    /// The id of one of them; the first if absent; null for none.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "given")]
+    default_unit: Option<Option<IdText<UnitId>>>,
+}
+
+impl From<ImportedUserBody> for ImportedUser {
+    fn from(body: ImportedUserBody) -> Self {
+        let user = NewUser {
+            id: body.id.map(|id| id.0),
+            username: body.username,
+            person_name: body.person_name,
+            email: body.email,
+            role: body.role.map_or(Role::Member, Into::into),
+            status: body.status.map_or(Status::Active, Into::into),
+            units: body.units.unwrap_or_default().into_iter().map(|unit| unit.0).collect(),
+            default_unit: body.default_unit.flatten().map(|unit| unit.0),
+            password: body.password.map(|password| password.0),
+            must_change_password: body.must_change_password.unwrap_or(false),
+        };
+        let password_hash = body.password_hash.map(|hash| hash.0);
+        Self { user, has_no_default_unit: matches!(body.default_unit, Some(None)), password_hash }
+    }
+}
+
+/// Users to be brought in.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "the document alone needs it: what is wrong with one user must not harm the others"
+)]
+pub struct ImportBody {
+    /// Up to 1000 users.
+    #[schema(max_items = 1000)]
+    users: Vec<ImportedUserBody>,
+}
+
+/// What became of users who were to be brought in.
+#[derive(Serialize, ToSchema)]
+pub struct ImportView {
+    /// How many were created.
+    pub created: usize,
+    /// How many were there already.
+    pub present: usize,
+    /// Those who were not created, in their order.
+    pub rejected: Vec<RejectedView>,
+}
+
+/// A user who was not created.
+#[derive(Serialize, ToSchema)]
+pub struct RejectedView {
+    /// The place in the body, from 0.
+    index: usize,
+    /// The stable code, as a problem document has it.
+    code: &'static str,
+    /// The member at fault, where there is one.
+    member: Option<String>,
+    /// One sentence that says what to do.
+    detail: String,
+}
+
+impl RejectedView {
+    /// What was wrong with the user at this place.
+    pub fn new(index: usize, error: &ApiError) -> Self {
+        let member = error.parameter().map(str::to_owned);
+        Self { index, code: error.code().0, member, detail: error.message() }
+    }
+
+    /// The place in the body.
+    pub fn index(&self) -> usize {
+        self.index
     }
 }
 

@@ -15,6 +15,8 @@ use doorward_domain::{
     clock::Timestamp,
     directory::{Status, StoreFuture},
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
+    name::CanonicalName,
+    passwords::PasswordHash,
     resource::{
         KeyDetails, KeyFilter, Organisation, OrganisationFilter, Page, PageRequest, Revision, Stored, Unit,
         UnitFilter, UserDetails, UserFilter,
@@ -52,6 +54,10 @@ impl Catalogue for SqliteDirectory {
         self.ask(move |transaction| units::find(transaction, organisation, id))
     }
 
+    fn find_units(&self, organisation: OrganisationId, ids: Vec<UnitId>) -> StoreFuture<'_, Vec<UnitId>> {
+        self.ask(move |transaction| units::find_some(transaction, organisation, &ids))
+    }
+
     fn list_units(
         &self,
         organisation: OrganisationId,
@@ -63,6 +69,15 @@ impl Catalogue for SqliteDirectory {
 
     fn find_user(&self, organisation: OrganisationId, id: UserId) -> StoreFuture<'_, Option<UserDetails>> {
         self.ask(move |transaction| users::find(transaction, organisation, id))
+    }
+
+    fn find_users(
+        &self,
+        organisation: OrganisationId,
+        names: Vec<CanonicalName>,
+        ids: Vec<UserId>,
+    ) -> StoreFuture<'_, Vec<(UserDetails, Option<PasswordHash>)>> {
+        self.ask(move |transaction| users::find_some(transaction, organisation, &names, &ids))
     }
 
     fn list_users(

@@ -58,7 +58,7 @@ pub async fn all(server: &TestServer) -> Vec<Route> {
             routes.push(Route { method, path, operation, takes });
         }
     }
-    assert!(routes.len() >= 32, "{routes:?}");
+    assert!(routes.len() >= 33, "{routes:?}");
     routes
 }
 
@@ -117,6 +117,7 @@ impl Route {
             "create_unit" => json!({"name": "New unit"}),
             "update_unit" => json!({"name": "Taken over"}),
             "create_user" => json!({"username": "new-user"}),
+            "import_users" => json!({"users": [{"username": "brought-in"}]}),
             "update_user" => json!({"person_name": "Taken over", "units": [ids.unit]}),
             "set_password" => json!({"password": "correct horse battery staple"}),
             "create_key" => json!({"name": "New key", "user": ids.user}),

@@ -140,6 +140,15 @@ async fn m1_ids_of_other_organisations_in_bodies_and_queries_are_nobodys() {
                 path("/users"),
                 json!({"username": "x", "units": [unit], "default_unit": theirs}),
             ),
+            (
+                "import_users",
+                "users",
+                path("/users/import"),
+                json!({"users": [
+                    {"username": "x", "units": [unit, theirs]},
+                    {"username": "y", "units": [unit], "default_unit": theirs},
+                ]}),
+            ),
             ("update_user", "units", format!("/users/{own}"), json!({"units": [unit, theirs]})),
             ("update_user", "default_unit", format!("/users/{own}"), json!({"default_unit": theirs})),
             (
@@ -182,6 +191,10 @@ async fn m1_ids_of_other_organisations_in_bodies_and_queries_are_nobodys() {
         assert_eq!(seen(&theirs), seen(&nothings), "{operation} {member}");
         match operation {
             "end_sessions" => theirs.is_problem(404, "NOT_FOUND", ""),
+            "import_users" => {
+                let became = theirs.json();
+                assert_eq!((&became["created"], &became["present"]), (&json!(0), &json!(0)), "{theirs:?}");
+            }
             _ if body.is_null() => assert_eq!(theirs.text, r#"{"items":[],"next":null}"#),
             _ => assert_eq!(theirs.status, 400, "{operation} {member}: {theirs:?}"),
         }
@@ -204,6 +217,13 @@ async fn m1_ids_of_other_organisations_in_bodies_and_queries_are_nobodys() {
         world.demo.send_json("POST", path, body).await.is_problem(409, "TAKEN", "id");
         world.is_as_it_was(&before).await;
     }
+    let users = json!({"users": [{"username": "x", "id": world.theirs.user}]});
+    let became = world.demo.ok("POST", "/users/import", users).await;
+    assert_eq!(
+        (&became["rejected"][0]["code"], &became["rejected"][0]["member"]),
+        (&json!("TAKEN"), &json!("id"))
+    );
+    world.is_as_it_was(&before).await;
 }
 
 /// Lists, with every filter, show what is one's own.

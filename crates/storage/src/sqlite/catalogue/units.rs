@@ -33,6 +33,23 @@ pub(super) fn find(
     statement.query_row([organisation.to_bytes(), id.to_bytes()], read).optional()
 }
 
+/// Those of these that are there.
+pub(super) fn find_some(
+    connection: &Connection,
+    organisation: OrganisationId,
+    ids: &[UnitId],
+) -> Result<Vec<UnitId>> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM unit WHERE id = ?2 AND +organisation = ?1)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = Vec::new();
+    for id in ids {
+        let is_there =
+            statement.query_row([organisation.to_bytes(), id.to_bytes()], |row| row.get::<_, bool>(0))?;
+        found.extend(is_there.then_some(*id));
+    }
+    Ok(found)
+}
+
 pub(super) fn list(
     connection: &Connection,
     organisation: OrganisationId,

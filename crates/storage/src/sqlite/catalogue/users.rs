@@ -3,6 +3,8 @@
 use doorward_domain::{
     clock::Timestamp,
     id::{OrganisationId, UnitId, UserId},
+    name::CanonicalName,
+    passwords::PasswordHash,
     resource::{Page, PageRequest, User, UserDetails, UserFilter},
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
@@ -12,9 +14,13 @@ use crate::sqlite::words;
 
 macro_rules! select {
     ($from:literal) => {
+        select!($from, " ")
+    };
+    ($from:literal, $more:literal) => {
         concat!(
             "SELECT user.id, user.username, user.person_name, user.email, user.role, user.status,
-                    user.must_change_password, user.last_login_at, user.revision, user.created_at, user.updated_at ",
+                    user.must_change_password, user.last_login_at, user.revision, user.created_at, user.updated_at",
+            $more,
             $from
         )
     };
@@ -63,6 +69,34 @@ pub(super) fn find(
     let found = statement.query_row([organisation.to_bytes(), id.to_bytes()], read).optional()?;
     let with_units = |mut details| add_units(connection, &mut details).map(|()| details);
     found.map(with_units).transpose()
+}
+
+/// Finds those of these usernames, and then those of these ids.
+pub(super) fn find_some(
+    connection: &Connection,
+    organisation: OrganisationId,
+    names: &[CanonicalName],
+    ids: &[UserId],
+) -> Result<Vec<(UserDetails, Option<PasswordHash>)>> {
+    let with_hash =
+        |row: &Row<'_>| Ok((read(row)?, row.get::<_, Option<String>>(11)?.map(PasswordHash::from_stored)));
+    let mut found = Vec::new();
+    let by_name = select!("FROM user WHERE organisation = ?1 AND canonical = ?2", ", user.password_hash ");
+    let mut statement = connection.prepare_cached(by_name)?;
+    for name in names {
+        found.extend(
+            statement.query_row(params![organisation.to_bytes(), name.as_str()], with_hash).optional()?,
+        );
+    }
+    let by_id = select!("FROM user WHERE id = ?2 AND +organisation = ?1", ", user.password_hash ");
+    let mut statement = connection.prepare_cached(by_id)?;
+    for id in ids {
+        found.extend(statement.query_row([organisation.to_bytes(), id.to_bytes()], with_hash).optional()?);
+    }
+    for (details, _) in &mut found {
+        add_units(connection, details)?;
+    }
+    Ok(found)
 }
 
 pub(super) fn list(

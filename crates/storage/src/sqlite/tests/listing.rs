@@ -248,8 +248,10 @@ async fn ask_everything(directory: &SqliteDirectory) {
     directory.find_organisation(OrganisationReference::Code(canonical("acme"))).await.unwrap();
     directory.list_organisations(OrganisationFilter::default(), page()).await.unwrap();
     directory.find_unit(ACME, SALES).await.unwrap();
+    directory.find_units(ACME, vec![SALES]).await.unwrap();
     directory.list_units(ACME, UnitFilter::default(), page()).await.unwrap();
     directory.find_user(ACME, ZOE).await.unwrap();
+    directory.find_users(ACME, vec![canonical("zoë")], vec![ZOE]).await.unwrap();
     let (unit, status, email) = (Some(SALES), Some(Status::Active), Some("x@y".to_owned()));
     for filter in [
         UserFilter::default(),
