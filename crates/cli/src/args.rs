@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use crate::{
     client,
     config::{self, ConfigError, Loaded, Sources},
+    users_file,
 };
 
 /// The doorkeeper of a company's Web APIs: issues tokens, says whom a token speaks for, and ends tokens.
@@ -41,6 +42,11 @@ pub(crate) enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Write what is in the data folder to a file, also while a server runs on it
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
     },
     /// What works on a running server.
     #[command(flatten)]
@@ -147,6 +153,30 @@ pub(crate) enum ConfigCommand {
     Check(ConfigFlags),
     /// Print every key with its value and where the value comes from
     Show(ConfigFlags),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Write the users of an organisation, with the hashes of their passwords, as `doorward import users` reads them
+    Users(ExportUsers),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "It reads the data folder on the server's own machine, for the API gives no hash away.\n\n\
+                        Example: doorward export users acme.jsonl --organisation ACME"
+)]
+pub(crate) struct ExportUsers {
+    /// The file to be written, readable for its owner only; standard output if absent or '-'
+    pub(crate) file: Option<PathBuf>,
+    /// The code of the organisation
+    #[arg(long, value_name = "CODE")]
+    pub(crate) organisation: String,
+    /// The form of the file [default: what its name says; jsonl for standard output]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<users_file::Format>,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
 }
 
 /// Flags that set configuration keys; they win over the environment and `doorward.toml`.

@@ -6,6 +6,7 @@
 mod apply;
 mod audit;
 mod connection;
+mod import;
 mod keys;
 mod login;
 mod organisations;
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Token(tokens::Tokens),
     /// Make organisations, units, users, keys and rules match a file
     Apply(apply::Apply),
+    /// Bring users in from elsewhere, with the hashes of their passwords
+    Import(import::Import),
 }
 
 /// Runs a command. Its exit code is a failure's only where that says something else than that it failed.
@@ -83,6 +86,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Rules(args) => rules::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Token(args) => tokens::run(args).await,
+            Command::Import(args) => import::run(args).await,
         }
         .map(|()| ExitCode::SUCCESS)
     })

@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod demo;
 mod evidence;
+mod export;
 mod housekeeping;
 mod init;
 mod logging;
@@ -14,6 +15,7 @@ mod recover;
 mod restore;
 mod serve;
 mod system;
+mod users_file;
 
 use std::{
     io::{ErrorKind, Write},
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Init(init) => init::run(&init).map(success),
         Command::Backup(backup) => backup::run(&backup).map(success),
         Command::Restore(restore) => restore::run(&restore).map(success),
+        Command::Export { command } => export::run(&command).map(success),
         Command::Recover(recover) => recover::run(&recover).map(success),
         Command::Config { command } => show_config(&command).map(success),
         Command::Completions { shell } => {

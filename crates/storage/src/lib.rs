@@ -8,5 +8,6 @@ mod sqlite;
 
 pub use sqlite::{
     AuditProblem, AuditReport, BackedUp, BackupError, ChainReport, Contents, Kind, OpenError, RestoreError,
-    Restored, SqliteDirectory, SqliteLedger, SqliteStore, Step, Upgraded, backup, restore, verify_audit,
+    Restored, SqliteDirectory, SqliteLedger, SqliteStore, Step, UnitNames, Upgraded, UserWithHash, backup,
+    export_users, restore, verify_audit,
 };

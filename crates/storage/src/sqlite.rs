@@ -14,6 +14,7 @@ mod directory;
 mod ended;
 mod error;
 mod evidence;
+mod export;
 mod folder;
 mod ledger;
 mod load;
@@ -42,6 +43,7 @@ pub use self::{
     directory::SqliteDirectory,
     error::OpenError,
     evidence::{AuditProblem, AuditReport, ChainReport, verify_audit},
+    export::{UnitNames, UserWithHash, export_users},
     ledger::SqliteLedger,
     restore::{RestoreError, Restored, restore},
     upgrade::Upgraded,

@@ -174,12 +174,26 @@ pub(super) struct Call<'a> {
     pub(super) idempotency_key: Option<&'a str>,
     /// A Web API key to log in with.
     pub(super) key: Option<&'a str>,
+    /// A body that is JSON already.
+    pub(super) text: Option<String>,
+    /// How long the answer may take.
+    pub(super) timeout: Duration,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, path: impl IntoIterator<Item = &'a str>) -> Self {
         let path = path.into_iter().collect();
-        Self { method, path, query: Vec::new(), body: None, if_match: None, idempotency_key: None, key: None }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            body: None,
+            if_match: None,
+            key: None,
+            text: None,
+            idempotency_key: None,
+            timeout: TIMEOUT,
+        }
     }
 
     pub(super) fn get(path: impl IntoIterator<Item = &'a str>) -> Self {
@@ -225,6 +239,11 @@ impl Refused {
     }
 }
 
+/// There is no answer, or none of the server's own: a moment later there may be one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoAnswer(String);
+
 impl Connection {
     /// The same server, with no token to show.
     pub(super) fn without_token(&self) -> Self {
@@ -247,7 +266,7 @@ impl Connection {
                 segments.push(segment);
             }
         }
-        let mut request = self.client.request(call.method, url);
+        let mut request = self.client.request(call.method, url).timeout(call.timeout);
         if !call.query.is_empty() {
             request = request.query(&call.query);
         }
@@ -264,11 +283,13 @@ impl Connection {
         }
         if let Some(body) = &call.body {
             request = request.json(body);
+        } else if let Some(text) = call.text {
+            request = request.header("content-type", "application/json").body(text);
         }
-        let response = request.send().await.map_err(|error| self.explain(&error))?;
+        let response = request.send().await.map_err(|error| self.explain(&error, call.timeout))?;
         let status = response.status();
         let etag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-        let text = response.text().await.map_err(|error| self.explain(&error))?;
+        let text = response.text().await.map_err(|error| self.explain(&error, call.timeout))?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         if status.is_success() && (!json.is_null() || text.is_empty()) {
             return Ok(Answer { text, json, etag });
@@ -283,11 +304,13 @@ impl Connection {
             (Some(code), _) => (code, at("/detail")),
             (None, Some(code)) => (code, at("/status/message")),
             (None, None) => {
-                return anyhow!(
+                let text = format!(
                     "{} answered with status {status} and not as Doorward does; is it the address of the admin \
                      listener of `doorward serve`? Set --server or DOORWARD_SERVER",
                     self.server
                 );
+                // So does a proxy whose server is away.
+                return if matches!(status, 502..=504) { NoAnswer(text).into() } else { anyhow!(text) };
             }
         };
         // The API listener has the logins too, and nothing to manage.
@@ -314,9 +337,10 @@ impl Connection {
         Refused { code: plain(code), detail, text }.into()
     }
 
-    fn explain(&self, error: &reqwest::Error) -> anyhow::Error {
+    fn explain(&self, error: &reqwest::Error, timeout: Duration) -> anyhow::Error {
         if error.is_timeout() {
-            return anyhow!("{} did not answer within {} s; try again", self.server, TIMEOUT.as_secs());
+            let (server, seconds) = (&self.server, timeout.as_secs());
+            return NoAnswer(format!("{server} did not answer within {seconds} s; try again")).into();
         }
         let mut cause: &dyn Error = error;
         while let Some(deeper) = cause.source() {
@@ -337,12 +361,13 @@ impl Connection {
             );
         }
         if !error.is_connect() && server.scheme() == "http" {
-            return anyhow!("{server} does not answer as HTTP ({cause}); is it https://?");
+            return NoAnswer(format!("{server} does not answer as HTTP ({cause}); is it https://?")).into();
         }
-        anyhow!(
+        NoAnswer(format!(
             "cannot reach {server}: {cause}; is `doorward serve` running there? Set --server or DOORWARD_SERVER to the \
              address of its admin listener"
-        )
+        ))
+        .into()
     }
 }
 

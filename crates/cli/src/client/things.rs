@@ -104,6 +104,13 @@ pub(super) struct Paging {
     all: bool,
 }
 
+impl Paging {
+    /// All of a list.
+    pub(super) const fn all() -> Self {
+        Self { limit: None, all: true }
+    }
+}
+
 /// The consent to what cannot be undone.
 #[derive(Debug, Args)]
 pub(super) struct Consent {
@@ -221,7 +228,7 @@ impl Work {
         }
         let page = if kind.path == KEY.path {
             // Names of keys are neither unique nor a filter.
-            self.fetch(kind, Vec::new(), &Paging { limit: None, all: true }).await?
+            self.fetch(kind, Vec::new(), &Paging::all()).await?
         } else {
             self.fetch(
                 kind,

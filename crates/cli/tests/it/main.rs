@@ -14,6 +14,7 @@ mod faults;
 mod golden;
 mod hashes;
 mod http;
+mod import;
 mod kill;
 mod lifetimes;
 mod lockout;

@@ -29,6 +29,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params, types
 use super::{SqliteDirectory, audit, ended, words};
 
 pub(super) use organisations::get_overrides;
+pub(super) use users::list_with_hashes;
 
 impl Catalogue for SqliteDirectory {
     fn find_organisation(

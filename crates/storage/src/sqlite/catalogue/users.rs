@@ -71,6 +71,30 @@ pub(super) fn find(
     found.map(with_units).transpose()
 }
 
+fn read_with_hash(row: &Row<'_>) -> Result<(UserDetails, Option<PasswordHash>)> {
+    Ok((read(row)?, row.get::<_, Option<String>>(11)?.map(PasswordHash::from_stored)))
+}
+
+/// Lists users by username, behind the one of this canonical name.
+pub(in crate::sqlite) fn list_with_hashes(
+    connection: &Connection,
+    organisation: OrganisationId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(UserDetails, Option<PasswordHash>)>> {
+    let sql = select!(
+        "FROM user WHERE organisation = ?1 AND canonical > ?2 ORDER BY canonical LIMIT ?3",
+        ", user.password_hash "
+    );
+    // No name is empty.
+    let row = params![organisation.to_bytes(), after.unwrap_or_default(), limit];
+    let mut found = query(connection, sql, row, read_with_hash)?;
+    for (details, _) in &mut found {
+        add_units(connection, details)?;
+    }
+    Ok(found)
+}
+
 /// Finds those of these usernames, and then those of these ids.
 pub(super) fn find_some(
     connection: &Connection,
@@ -78,20 +102,22 @@ pub(super) fn find_some(
     names: &[CanonicalName],
     ids: &[UserId],
 ) -> Result<Vec<(UserDetails, Option<PasswordHash>)>> {
-    let with_hash =
-        |row: &Row<'_>| Ok((read(row)?, row.get::<_, Option<String>>(11)?.map(PasswordHash::from_stored)));
     let mut found = Vec::new();
     let by_name = select!("FROM user WHERE organisation = ?1 AND canonical = ?2", ", user.password_hash ");
     let mut statement = connection.prepare_cached(by_name)?;
     for name in names {
         found.extend(
-            statement.query_row(params![organisation.to_bytes(), name.as_str()], with_hash).optional()?,
+            statement
+                .query_row(params![organisation.to_bytes(), name.as_str()], read_with_hash)
+                .optional()?,
         );
     }
     let by_id = select!("FROM user WHERE id = ?2 AND +organisation = ?1", ", user.password_hash ");
     let mut statement = connection.prepare_cached(by_id)?;
     for id in ids {
-        found.extend(statement.query_row([organisation.to_bytes(), id.to_bytes()], with_hash).optional()?);
+        found.extend(
+            statement.query_row([organisation.to_bytes(), id.to_bytes()], read_with_hash).optional()?,
+        );
     }
     for (details, _) in &mut found {
         add_units(connection, details)?;
