@@ -96,10 +96,13 @@ async fn import_users(flags: &Flags, args: &ImportUsers) -> anyhow::Result<()> {
     work.organisation = organisation.json["id"].as_str().context("the server's answer has no id")?.to_owned();
     let units = Units::fetch(&work, &code).await?;
 
-    let mut progress = Progress::find_or_start(&source, &work, args.restart)?;
+    let mut progress = Progress::find_or_begin(&source, &work, args.restart)?;
     let mut rejected = RejectedFile::open(&source, &progress, args.restart)?;
     let rows = source.rows(progress.place)?;
-    if progress.is_resumed {
+    // Only now, for what was wrong before has begun nothing. And before anything is sent, so that there is something to
+    // go on with.
+    progress.save(&source)?;
+    if progress.rows() > 0 {
         eprintln!("Going on at line {}: {}.", progress.place.line, progress.told());
     }
     let mut display = Display::new(source.length(), &progress);
@@ -134,9 +137,7 @@ async fn import_users(flags: &Flags, args: &ImportUsers) -> anyhow::Result<()> {
             None => None,
         };
         settle(batch, answer.as_ref(), &mut progress, &mut rejected)?;
-        if source.can_be_resumed() {
-            progress.save(&source)?;
-        }
+        progress.save(&source)?;
         display.show(&progress);
     }
     display.end();
@@ -148,7 +149,8 @@ async fn import_users(flags: &Flags, args: &ImportUsers) -> anyhow::Result<()> {
             progress.told()
         );
     }
-    progress.forget(&source)?;
+    rejected.finish()?;
+    progress::forget(&source)?;
     if work.format == Output::Json {
         let (created, present) = (progress.created, progress.present);
         let counts = json!({"created": created, "present": present, "rejected": progress.rejected});

@@ -27,6 +27,9 @@ fn hash() -> String {
     hash.as_str().to_owned()
 }
 
+/// A hash of [`PASSWORD`] by Python's bcrypt.
+const BCRYPT: &str = "$2b$04$FHyQ/PgDZhr9R2qgrd2wTONA33eZyLZ7Bzusxexfj9QxSAGs9LZ/C";
+
 fn below(bound: u64) -> u64 {
     let random: &dyn Randomness = &SystemRandomness;
     u64::from_le_bytes(random.bytes::<8>().unwrap()) % bound
@@ -63,7 +66,7 @@ async fn a_file_comes_in_and_what_does_not_is_told() {
     let hash = hash();
     let text = format!(
         "username,units,default_unit,email,password_hash,must_change_password\n\
-         ann,second;Front\\; Office,SECOND,ann@example.com,\"{hash}\",\n\
+         ann,second;Front\\; Office,SECOND,ann@example.com,{BCRYPT},\n\
          bob,\"Markt & Müller 100%\",,,\"{hash}\",true\n\
          cleo,Nowhere,,,,\n\
          mpadministrator,Second,,,,\n\
@@ -116,7 +119,10 @@ async fn a_file_comes_in_and_what_does_not_is_told() {
     assert_eq!(shell.ok(&again).await.trim(), r#"{"created":5,"present":0,"rejected":0}"#);
     assert_eq!(shell.ok(&again).await.trim(), r#"{"created":0,"present":5,"rejected":0}"#);
     // The file itself again: nobody is made twice, and the rows that were mended elsewhere are rejected as before.
-    shell.fails(&line, 1, &["an earlier import rejected", "--restart"]).await;
+    for _ in 0..2 {
+        shell.fails(&line, 1, &["an earlier import rejected", "--restart"]).await;
+    }
+    assert_eq!(lines(&rejected).len(), 5);
     let told = shell.types_with(&format!("{line} --restart"), "").await;
     assert!(told.out.starts_with("0 users created, 3 present already, 5 rejected"), "{told:?}");
 
@@ -125,7 +131,7 @@ async fn a_file_comes_in_and_what_does_not_is_told() {
         let all = exported(&shell, server.folder(), "CRMDEMO").await;
         all.into_iter().find(|user| user["username"] == name).unwrap()
     };
-    assert_eq!(of("ann").await["password_hash"], hash);
+    assert_eq!(of("ann").await["password_hash"], BCRYPT);
     server.try_login("CRMDEMO", "ann", PASSWORD).await.token();
     let ann = of("ann").await;
     assert!(ann["password_hash"].as_str().unwrap().starts_with("$argon2id$v=19$m=16,"), "{ann}");
@@ -272,7 +278,7 @@ async fn kill_9_of_an_import_loses_nobody_and_makes_nobody_twice() {
         let server = TestServer::start().await;
         let shell = Shell::at(&server);
         shell.log_in().await;
-        let many = Many::new(12_000, is_csv);
+        let many = Many::new(8_000, is_csv);
         let line = format!("import users {} --organisation CRMDEMO", many.file.display());
         let (mut kills, mut progress) = (0, String::new());
         let told = loop {
@@ -341,7 +347,7 @@ async fn kill_9_of_the_server_loses_nobody_and_makes_nobody_twice() {
     let unit = http.post(format!("http://{admin}/admin/v1/organisations/CRMDEMO/units")).bearer_auth(&token);
     assert_eq!(Answer::of(unit.json(&json!({"name": "Second"}))).await.status, 201);
 
-    let many = Many::new(12_000, true);
+    let many = Many::new(8_000, true);
     let file = many.file.display().to_string();
     let import = |patience: &str| {
         let mut command =
@@ -407,10 +413,11 @@ async fn an_import_outlives_its_login() {
     let server = TestServer::start().await;
     let shell = Shell::at(&server);
     shell.log_in().await;
-    let many = Many::new(12_000, false);
+    let many = Many::new(8_000, false);
     let line = format!("import users {} --organisation CRMDEMO", many.file.display());
     let mut child = spawn(shell.command(&line));
-    until_further(&many.file, &mut child, "").await;
+    let begun = until_further(&many.file, &mut child, "").await;
+    until_further(&many.file, &mut child, &begun).await;
     // Only one import of a file at a time.
     shell.fails(&line, 1, &["is being imported already"]).await;
     let stored: Value =

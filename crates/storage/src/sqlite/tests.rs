@@ -6,6 +6,7 @@ mod chains;
 mod committing;
 mod ended;
 mod endings;
+mod exporting;
 mod faults;
 mod listing;
 mod migrating;

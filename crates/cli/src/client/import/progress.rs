@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
@@ -41,7 +41,9 @@ pub(super) struct Progress {
     pub(super) created: u64,
     pub(super) present: u64,
     pub(super) rejected: u64,
-    /// How much of the file of rejected rows belongs to that.
+    /// Where rejected rows are.
+    rejected_file: PathBuf,
+    /// How much of that file belongs to the rows that are answered.
     pub(super) rejected_bytes: u64,
     #[serde(skip)]
     pub(super) is_resumed: bool,
@@ -49,37 +51,40 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Goes on with the import that was cut off, if there is one and it is of the same file to the same place.
-    pub(super) fn find_or_start(source: &Source, work: &Work, restart: bool) -> anyhow::Result<Self> {
-        let path = source.progress();
-        if source.can_be_resumed()
-            && !restart
-            && let Some(found) = find(&path)?
-        {
-            let wrong = if found.digest != source.digest() {
-                Some(format!("{} was changed since a part of it was imported", source.path().display()))
-            } else if found.format != source.format() {
-                Some(format!("a part of {} was imported in another --format", source.path().display()))
-            } else if found.organisation != work.organisation
-                || found.server != work.connection.server.as_str()
-            {
-                Some(format!(
-                    "a part of {} was imported to organisation {} of {}",
-                    source.path().display(),
-                    found.organisation,
-                    found.server
-                ))
-            } else {
-                None
-            };
-            if let Some(wrong) = wrong {
-                bail!(
-                    "{wrong} ({}); with --restart all of it is imported from the beginning: who is there already \
-                     is not made twice",
-                    found.told()
-                );
-            }
-            return Ok(Self { is_resumed: true, ..found });
+    pub(super) fn find_or_begin(source: &Source, work: &Work, restart: bool) -> anyhow::Result<Self> {
+        if restart {
+            forget(source)?;
         }
+        let new = Self::new(source, work)?;
+        let found = if source.can_be_resumed() { find(&source.progress())? } else { None };
+        let Some(found) = found else { return Ok(new) };
+        // Before anything is answered, it may as well become another import.
+        if found.place == Place::START {
+            let is_resumed = found.rejected_file == new.rejected_file;
+            let begun = if found.is_of(&new) { found } else { new };
+            return Ok(Self { is_resumed, ..begun });
+        }
+        let file = source.path().display();
+        let wrong = if found.digest != new.digest {
+            format!("{file} was changed since a part of it was imported")
+        } else if found.format != new.format {
+            format!("a part of {file} was imported in another --format")
+        } else if !found.is_of(&new) {
+            let Self { organisation, server, .. } = &found;
+            format!("a part of {file} was imported to organisation {organisation} of {server}")
+        } else if found.rejected_file != new.rejected_file {
+            format!("a part of {file} was imported with --rejected {}", found.rejected_file.display())
+        } else {
+            return Ok(Self { is_resumed: true, ..found });
+        };
+        bail!(
+            "{wrong} ({}); with --restart all of it is imported from the beginning: who is there already is not made \
+             twice",
+            found.told()
+        );
+    }
+
+    fn new(source: &Source, work: &Work) -> anyhow::Result<Self> {
         let random: &dyn Randomness = &SystemRandomness;
         let import: [u8; 16] = random.bytes()?;
         Ok(Self {
@@ -88,6 +93,7 @@ impl Progress {
             organisation: work.organisation.clone(),
             digest: source.digest().to_owned(),
             format: source.format(),
+            rejected_file: std::path::absolute(source.rejected()).context("the working folder is gone")?,
             place: Place::START,
             created: 0,
             present: 0,
@@ -95,6 +101,15 @@ impl Progress {
             rejected_bytes: 0,
             is_resumed: false,
         })
+    }
+
+    /// Whether it is the import of the same file to the same place.
+    fn is_of(&self, new: &Self) -> bool {
+        let of = |this: &Self| {
+            let Self { digest, format, organisation, server, .. } = this;
+            (digest.clone(), *format, organisation.clone(), server.clone())
+        };
+        of(self) == of(new)
     }
 
     /// The rows that are answered.
@@ -110,6 +125,9 @@ impl Progress {
 
     /// Notes it, whole or not at all, and on disk when this returns.
     pub(super) fn save(&self, source: &Source) -> anyhow::Result<()> {
+        if !source.can_be_resumed() {
+            return Ok(());
+        }
         let path = source.progress();
         let draft = with(&path, ".new");
         let write = || -> std::io::Result<()> {
@@ -122,19 +140,19 @@ impl Progress {
             format!("the progress cannot be noted in {}; make room there and run it again", path.display())
         })
     }
+}
 
-    /// There is nothing to go on with any more.
-    pub(super) fn forget(&self, source: &Source) -> anyhow::Result<()> {
-        if !source.can_be_resumed() {
-            return Ok(());
+/// There is nothing to go on with any more.
+pub(super) fn forget(source: &Source) -> anyhow::Result<()> {
+    if !source.can_be_resumed() {
+        return Ok(());
+    }
+    let path = source.progress();
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be deleted", path.display()))
         }
-        let path = source.progress();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("{} cannot be deleted", path.display()))
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }
 

@@ -133,4 +133,13 @@ impl RejectedFile {
         }
         Ok(self.bytes)
     }
+
+    /// Leaves no empty file behind.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        if self.output.take().is_some() && self.bytes == 0 {
+            fs::remove_file(&self.path)
+                .with_context(|| format!("{} is empty and cannot be deleted", self.path.display()))?;
+        }
+        Ok(())
+    }
 }

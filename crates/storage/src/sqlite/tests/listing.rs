@@ -15,7 +15,7 @@ use doorward_domain::{
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::*;
-use crate::SqliteDirectory;
+use crate::{SqliteDirectory, sqlite::catalogue::list_with_hashes};
 
 /// Globex with many users, of whom every third is disabled and every fifth works in the lab too, and their keys.
 fn crowd() -> (TempDir, SqliteStore) {
@@ -262,6 +262,8 @@ async fn ask_everything(directory: &SqliteDirectory) {
     ] {
         directory.list_users(ACME, filter, page()).await.unwrap();
     }
+    let with_hashes = directory.ask(|transaction| list_with_hashes(transaction, ACME, Some("a"), 2));
+    with_hashes.await.unwrap();
     directory.find_key(ACME, KEY).await.unwrap();
     for user in [None, Some(ZOE)] {
         directory.list_keys(ACME, KeyFilter { user, ..KeyFilter::default() }, page()).await.unwrap();

@@ -12,7 +12,7 @@ use refinery::Target;
 use rusqlite::Connection;
 
 use super::*;
-use crate::sqlite::schema::migrations;
+use crate::{OpenError, UnitNames, UserWithHash, export_users, sqlite::schema::migrations};
 
 /// A database as the first schema had it: ACME with a unit, a user, a key, and a session by password and one by key.
 pub(super) fn first_schema(folder: &TempDir) {
@@ -51,6 +51,10 @@ pub(super) fn first_schema(folder: &TempDir) {
 async fn u1_data_of_the_first_schema_opens_and_tokens_survive() {
     let folder = TempDir::new().unwrap();
     first_schema(&folder);
+    // Whoever only reads beside the server does not migrate.
+    let nobody = |_: UserWithHash, _: &UnitNames| Ok::<_, OpenError>(());
+    let error = export_users(folder.path(), &canonical("acme"), nobody).unwrap_err();
+    assert!(matches!(error, OpenError::Older { found: 1, .. }), "{error}");
     let mut store = SqliteStore::open(folder.path()).unwrap();
     assert_eq!(live_tokens(&store, at(0)), [1, 2]);
     assert_eq!((store.latest(), apply(&mut store, issue(3))), (Some(at(0)), numbered(3)));
