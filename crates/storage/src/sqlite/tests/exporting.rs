@@ -3,8 +3,11 @@
 use super::*;
 use crate::{OpenError, UnitNames, UserWithHash, export_users};
 
-/// The usernames of an organisation, and what was read beside them.
-fn exported(folder: &Path, code: &str) -> Result<Option<Vec<(String, UserWithHash, usize)>>, OpenError> {
+/// A username, the user, and how many units there are.
+type Exported = (String, UserWithHash, usize);
+
+/// The users of an organisation.
+fn exported(folder: &Path, code: &str) -> Result<Option<Vec<Exported>>, OpenError> {
     let mut found = Vec::new();
     let is_there = export_users(folder, &canonical(code), |user, units: &UnitNames| {
         let name = user.0.user.value.username.to_string();
