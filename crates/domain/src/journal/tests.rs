@@ -252,6 +252,26 @@ fn d1_the_first_of_a_batch_hears_of_it_when_all_of_it_is_in_force() {
 }
 
 #[test]
+fn entries_that_are_submitted_together_share_a_commit_and_are_told_in_their_order() {
+    let fixture = Fixture::new();
+    let busy = fixture.submit_alone(Entry::Tick(NOW));
+    let (journal, entries) = (fixture.journal.clone(), vec![issue(1), issue(2), issue(3)]);
+    let mut together = Box::pin(async move { journal.submit_all(entries).await });
+    assert!(together.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    fixture.answer([Outcome::Committed(None)]);
+    assert_eq!(fixture.next_batch(), 3);
+    let committed = |number| Outcome::Committed(Some(SessionNumber(number)));
+    fixture.answer([committed(1), Outcome::Refused, committed(2)]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(together), [Ok(committed(1)), Ok(Outcome::Refused), Ok(committed(2))]);
+    assert_eq!(busy.wait(), Ok(Outcome::Committed(None)));
+    let journal = fixture.journal.clone();
+    fixture.thread.stop();
+    let late = runtime.block_on(journal.submit_all(vec![issue(4)]));
+    assert!(matches!(late[..], [Err(StoreError::Unavailable(_))]), "{late:?}");
+}
+
+#[test]
 fn each_caller_gets_the_outcome_of_their_own_entry() {
     let fixture = Fixture::new();
     let busy = fixture.submit_alone(Entry::Tick(NOW));
