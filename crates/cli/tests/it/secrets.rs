@@ -71,6 +71,9 @@ async fn s1_no_secret_is_in_logs_metrics_answers_or_files() {
     let metrics = Answer::of(reqwest::Client::new().get(format!("http://{}/metrics", server.admin))).await;
     assert!(metrics.text.contains("doorward_requests"));
     answers.push(metrics);
+    let backup = data.join("backup");
+    let output = run(&["backup", backup.to_str().unwrap(), "--data", shown], "");
+    assert!(output.status.success(), "{output:?}");
     server.signal("TERM");
     let (code, log) = server.wait();
     assert_eq!(code, Some(0));
@@ -135,6 +138,16 @@ async fn administer(server: &Server, token: &str, answers: &mut Vec<Answer>) -> 
         answers.push(send("GET", &format!("{path}?token={token}&secret={KEY}"), String::new()).await);
         answers.push(send("GET", path, String::new()).await);
     }
+    // Users are brought in: with a password, a hash, and both in the wrong form.
+    let users = json!({"users": [
+        {"username": "ben", "password": NEW_PASSWORD},
+        {"username": "cat", "password": [WRONG]},
+        {"username": "dan", "password_hash": WRONG},
+        {"username": "eva", "password": WRONG, "password_hash": WRONG},
+        {"username": "fay", "secret": WRONG},
+        WRONG,
+    ]});
+    answers.push(send("POST", "/users/import", users.to_string()).await);
     // A token is explained to somebody who has it; the answer need not show it again.
     let explain = format!("http://{}/admin/v1/tokens/explain", server.admin);
     for body in [json!({"token": token}), json!({"token": [token]}), json!({"token": token.to_lowercase()})] {
