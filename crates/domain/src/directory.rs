@@ -132,13 +132,17 @@ pub struct Account {
     pub units: Vec<UnitRecord>,
 }
 
-/// What somebody who holds a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What somebody who holds a token may do, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The user's role.
     pub role: Role,
     /// The key's classification and whether it may introspect, where there is a key.
     pub key: Option<(Classification, bool)>,
+    /// From where the key is accepted; from everywhere if there is none, and for no key.
+    pub allowed_addresses: Vec<Network>,
+    /// What the organisation overrides of the rules.
+    pub overrides: Overrides,
 }
 
 /// What the search for a username found.

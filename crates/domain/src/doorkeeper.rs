@@ -29,6 +29,7 @@ use crate::{
     observer::{LoginOutcome, Observer},
     passwords::{HashError, Passwords},
     random::{NoRandomness, Randomness},
+    requirement::{Requirements, Unmet},
     rules::{Rules, SHORTEST_OWN_LIFETIME},
     session::{Departed, Identity, Method, Session},
     session_table::{Held, Live, SHARDS, SessionTable},
@@ -68,6 +69,20 @@ impl From<NoRandomness> for LoginError {
     fn from(error: NoRandomness) -> Self {
         Self::Unavailable(error.to_string())
     }
+}
+
+/// Why a token is not accepted at a route.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// It is unknown, expired or released.
+    #[error("the token is unknown, expired or released")]
+    InvalidToken,
+    /// It is in force and does not meet this.
+    #[error("the route demands another {0}")]
+    Unmet(Unmet),
+    /// What is demanded could not be looked up.
+    #[error("unavailable: {0}")]
+    Unavailable(#[from] StoreError),
 }
 
 /// What a doorkeeper works with.
@@ -144,20 +159,56 @@ impl Doorkeeper {
         self.parts.table.slide(&token.digest(), self.now())
     }
 
+    /// Verifies a token at a route that demands something beside. What does not meet it is no use of the token.
+    pub async fn check(
+        &self,
+        token: &PlainToken,
+        requirements: &Requirements,
+        origin: &Origin,
+        is_use: bool,
+    ) -> Result<Live, CheckError> {
+        let live = self.peek(token).ok_or(CheckError::InvalidToken)?;
+        if let Some(unmet) = requirements.unmet_by(live.subject.identity()) {
+            return Err(CheckError::Unmet(unmet));
+        }
+        if requirements.asks_for_role() || requirements.asks_for_address() {
+            let holder = self.find_holder(&live).await?.ok_or(CheckError::InvalidToken)?;
+            if !requirements.admits_role(holder.role) {
+                return Err(CheckError::Unmet(Unmet::Role));
+            }
+            let rules = self.parts.rules.with(&holder.overrides);
+            let is_permitted =
+                rules.addresses.permits(origin.address) && is_allowed(&holder.allowed_addresses, origin);
+            if requirements.asks_for_address() && !is_permitted {
+                return Err(CheckError::Unmet(Unmet::KeyAddress));
+            }
+        }
+        if is_use { self.verify(token).ok_or(CheckError::InvalidToken) } else { Ok(live) }
+    }
+
     /// Looks at a token without using it.
     pub fn peek(&self, token: &PlainToken) -> Option<Live> {
         self.parts.table.peek(&token.digest(), self.now())
     }
 
-    /// Uses a token on behalf of a service that asks about it. A caller who may not see the token neither learns of it
+    /// Uses a token on behalf of a service that asks about it, or only looks at it. A caller who may not see the token neither learns of it
     /// nor keeps it alive (`security.md` T8).
-    pub fn introspect(&self, token: &PlainToken, caller: Caller) -> Result<Option<Live>, MayNotIntrospect> {
+    pub fn introspect(
+        &self,
+        token: &PlainToken,
+        caller: Caller,
+        is_use: bool,
+    ) -> Result<Option<Live>, MayNotIntrospect> {
         if !caller.may_introspect {
             return Err(MayNotIntrospect);
         }
         let found = self.parts.table.find(token.digest().session());
         let is_seen = found.is_some_and(|(_, subject)| caller.may_see(subject.identity()));
-        Ok(if is_seen { self.verify(token) } else { None })
+        Ok(match (is_seen, is_use) {
+            (false, _) => None,
+            (true, true) => self.verify(token),
+            (true, false) => self.peek(token),
+        })
     }
 
     /// Releases a token, durable and in force when this returns. A token that is unknown or was released before is

@@ -10,3 +10,9 @@ pub(crate) fn upper_hex(bytes: [u8; 16]) -> [u8; 32] {
     }
     digits
 }
+
+/// The bytes of 32 digits of either case; nothing if it is anything else.
+pub(crate) fn read(text: &str) -> Option<[u8; 16]> {
+    let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(u128::to_be_bytes)
+}

@@ -2,7 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{clock::Timestamp, hex::upper_hex, random::NoRandomness, random::Randomness};
+use crate::{
+    clock::Timestamp,
+    hex::{self, upper_hex},
+    random::NoRandomness,
+    random::Randomness,
+};
 
 /// Why a text is not an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +49,7 @@ macro_rules! id {
 
             /// Reads 32 hexadecimal digits of either case.
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let well_formed = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-                let value = well_formed.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-                value.map(Self).ok_or(InvalidId)
+                hex::read(text).map(Self::from_bytes).ok_or(InvalidId)
             }
         }
 

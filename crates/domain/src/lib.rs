@@ -26,6 +26,7 @@ pub mod passwords;
 pub mod policy;
 pub mod random;
 pub mod recovery;
+pub mod requirement;
 pub mod resource;
 pub mod rules;
 pub mod session;

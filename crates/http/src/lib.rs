@@ -5,6 +5,7 @@
 
 pub mod basic;
 pub mod body;
+mod demands;
 mod envelope;
 mod error;
 mod filters;

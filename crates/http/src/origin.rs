@@ -56,12 +56,16 @@ impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let origin = parts
-            .extensions
-            .get::<Arrival>()
-            .map(|arrival| Origin { address: arrival.address, request_id: arrival.id.as_str().to_owned() });
-        Ok(Self(origin.unwrap_or_default()))
+        Ok(Self(of(&parts.extensions)))
     }
+}
+
+/// The [`Origin`] of a request that passed [`crate::Front`].
+pub fn of(extensions: &Extensions) -> Origin {
+    let arrival = extensions.get::<Arrival>();
+    let origin = arrival
+        .map(|arrival| Origin { address: arrival.address, request_id: arrival.id.as_str().to_owned() });
+    origin.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     error::ApiError,
     problem::Problem,
-    routes::{admin, health, introspect, key_token, password, release, revoke, token, verify},
+    routes::{admin, batch, health, introspect, key_token, password, release, revoke, token, verify},
     state::State,
 };
 
@@ -33,6 +33,10 @@ pub fn api(state: State) -> Router {
         .route(&format!("{CRM_COM}/token/release"), post(release::release))
         .route(&format!("{CRM_COM}/password"), post(password::change))
         .route("/verify", any(verify::verify))
+        // For proxies that add the path of the request they ask about. It stands behind a word of its own, so that no
+        // request of a client reaches another route.
+        .route("/verify/at", any(verify::verify))
+        .route("/verify/at/{*path}", any(verify::verify))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
@@ -43,6 +47,7 @@ fn documented() -> OpenApiRouter<State> {
     OpenApiRouter::with_openapi(ApiDocument::openapi())
         .merge(authentication())
         .routes(routes!(introspect::introspect))
+        .routes(routes!(batch::verify))
         .routes(routes!(revoke::revoke))
 }
 
@@ -220,7 +225,8 @@ impl Endpoint {
             Mount::None => path,
         };
         let endpoint = match (mount, rest) {
-            (Mount::None, "/verify") => Self::Verify,
+            (Mount::None, "/verify" | "/verify/batch") => Self::Verify,
+            (Mount::None, path) if path.starts_with("/verify/at") => Self::Verify,
             (Mount::None, "/oauth2/introspect") => Self::Introspect,
             (Mount::None, "/oauth2/revoke") => Self::Revoke,
             (Mount::None, "/livez" | "/readyz" | "/metrics") => Self::Health,

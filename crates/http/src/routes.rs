@@ -1,6 +1,7 @@
 //! The handlers, a file for each resource.
 
 pub mod admin;
+pub mod batch;
 pub mod health;
 pub mod introspect;
 pub mod key_token;

@@ -87,6 +87,8 @@ pub struct TokenForm {
     token: String,
     /// Accepted and not needed: there is one type.
     token_type_hint: Option<String>,
+    /// `false`: an introspection is no use of the token.
+    touch: Option<String>,
 }
 
 /// A new token.

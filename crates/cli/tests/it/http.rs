@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// Sends bytes and reads until the server closes or falls silent after an answer.
-async fn exchange(server: &TestServer, request: &[u8]) -> String {
+pub async fn exchange(server: &TestServer, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.api).await.unwrap();
     stream.write_all(request).await.unwrap();
     stream.shutdown().await.unwrap();

@@ -25,6 +25,7 @@ mod program;
 mod recover;
 mod release;
 mod released;
+mod requirements;
 mod secrets;
 mod token;
 mod verify;

@@ -2,7 +2,7 @@
 //!
 //! Services ask again and again, so what was read of the directory is remembered until the directory changes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Doorkeeper, LoginError,
@@ -17,6 +17,7 @@ use crate::{
     id::{KeyId, OrganisationId, UserId},
     journal::StoreError,
     resource::Classification,
+    rules::Overrides,
     session::Identity,
     session_table::Live,
     sync::{RwLock, read, write},
@@ -72,9 +73,9 @@ struct KnownKey {
     changes: u64,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct KnownHolder {
-    holder: Option<Holder>,
+    holder: Option<Arc<Holder>>,
     changes: u64,
 }
 
@@ -98,7 +99,12 @@ impl Doorkeeper {
             return Ok(caller);
         }
         let Accepted { key, account, rules } = self.accept_key(key, origin).await?;
-        let holder = Holder { role: account.user.role, key: Some((key.classification, key.verifier)) };
+        let holder = Holder {
+            role: account.user.role,
+            key: Some((key.classification, key.verifier)),
+            allowed_addresses: Vec::new(),
+            overrides: Overrides::new(),
+        };
         let caller = Caller {
             user: account.user.id,
             organisation: account.organisation.id,
@@ -127,17 +133,17 @@ impl Doorkeeper {
     }
 
     /// What the holder of a token may do; `None` if they are not there any more.
-    pub(crate) async fn find_holder(&self, live: &Live) -> Result<Option<Holder>, StoreError> {
+    pub(crate) async fn find_holder(&self, live: &Live) -> Result<Option<Arc<Holder>>, StoreError> {
         let identity = live.subject.identity();
         let (who, changes) = ((identity.user, identity.method.key()), self.parts.journal.changes());
-        let known = read(&self.callers.holders).get(&who).copied();
+        let known = read(&self.callers.holders).get(&who).cloned();
         if let Some(known) = known.filter(|known| known.changes == changes) {
             return Ok(known.holder);
         }
-        let holder = self.parts.directory.find_holder(who.0, who.1).await?;
+        let holder = self.parts.directory.find_holder(who.0, who.1).await?.map(Arc::new);
         let mut holders = write(&self.callers.holders);
         holders.retain(|_, known| known.changes == changes);
-        holders.insert(who, KnownHolder { holder, changes });
+        holders.insert(who, KnownHolder { holder: holder.clone(), changes });
         Ok(holder)
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 
 use doorward_domain::doorkeeper::MayNotIntrospect;
 
-use super::revoke::{Refusal, caller, read_token};
+use super::revoke::{Refusal, caller, read_form};
 use crate::{
     origin,
     state::State,
@@ -19,7 +19,8 @@ use crate::{
 ///
 /// The caller authenticates with a Web API key that has the right `verifier`, or with the token of one or of an
 /// administrator, and sees the tokens of its own organisation; the operator
-/// organisation sees all. This is a use of the token asked about: it restarts the idle time. Whatever the reason, an
+/// organisation sees all. This is a use of the token asked about, which restarts the idle time, unless the form has
+/// `touch=false`. Whatever the reason, an
 /// inactive token is `{"active":false}`.
 #[utoipa::path(
     post,
@@ -42,12 +43,13 @@ pub async fn introspect(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let token = read_token(&state, body).await?;
+    let (token, is_use) = read_form(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
     let live = match token {
-        Some(token) => {
-            state.doorkeeper.introspect(&token, caller).map_err(|MayNotIntrospect| Refusal::may_not())?
-        }
+        Some(token) => state
+            .doorkeeper
+            .introspect(&token, caller, is_use)
+            .map_err(|MayNotIntrospect| Refusal::may_not())?,
         None => None,
     };
     Ok(match live {

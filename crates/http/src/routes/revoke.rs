@@ -72,7 +72,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn of(error: &ApiError) -> Self {
+    pub(super) fn of(error: &ApiError) -> Self {
         let (status, name) = match error {
             ApiError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
             ApiError::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
@@ -141,15 +141,24 @@ pub(super) async fn caller(state: &State, headers: &HeaderMap, origin: &Origin) 
 /// The token that a form names; `None` if what it names cannot be one. Read before the caller is looked at: no
 /// credential is checked for a body beyond its bounds (`security.md` H5).
 pub(super) async fn read_token(state: &State, body: Body) -> Result<Option<PlainToken>, Refusal> {
+    read_form(state, body).await.map(|(token, _)| token)
+}
+
+/// The same, and whether the question is a use of the token: it is unless the form has `touch=false`.
+pub(super) async fn read_form(state: &State, body: Body) -> Result<(Option<PlainToken>, bool), Refusal> {
     let limits = state.limits;
     let read = crate::body::read(body, limits.body_bytes, limits.body_timeout).await;
     let body = read.map_err(|error| Refusal::of(&error))?;
     let named = form_urlencoded::parse(&body).filter(|(name, _)| name == "token");
     let presented =
         named.fold(Presented::default(), |presented, (_, token)| presented.found(token.as_bytes()));
+    let is_peek = |(name, value): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)| {
+        name == "touch" && value.eq_ignore_ascii_case("false")
+    };
+    let is_use = !form_urlencoded::parse(&body).any(is_peek);
     match presented.one() {
-        Ok(token) => Ok(Some(token)),
-        Err(ApiError::InvalidToken) => Ok(None),
+        Ok(token) => Ok((Some(token), is_use)),
+        Err(ApiError::InvalidToken) => Ok((None, is_use)),
         Err(ApiError::MissingParameter(name, _)) => {
             let how = "send it as token=... in a body of application/x-www-form-urlencoded";
             Err(Refusal::of(&ApiError::MissingParameter(name, how)))

@@ -1,6 +1,6 @@
 //! `/verify`: the question that a reverse proxy asks about every request.
 //!
-//! The answer is 200 with headers that say whom the token speaks for, or 401 with none of them; nothing that goes
+//! The answer is 200 with headers that say whom the token speaks for, or 401 or 403 with none of them; nothing that goes
 //! wrong inside is a 2xx. This is the hot path: extraction borrows, and the answer is written by hand.
 
 use axum::{
@@ -9,14 +9,17 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
-use doorward_domain::session_table::Live;
+use doorward_domain::{doorkeeper::CheckError, requirement::Unmet, session_table::Live};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{error::ApiError, problem::Problem, state::State, token_source::Presented, wire::Rfc3339};
+use crate::{
+    demands, error::ApiError, origin, problem::Problem, state::State, token_source::Presented, wire::Rfc3339,
+};
 
 /// Verify a token.
 ///
-/// Every method is answered alike. The token is taken from `Authorization: Bearer`, from the query of the forwarded
+/// Every method is answered alike, and so are the paths below `/verify/at/`, for proxies that add the path of the request
+/// they ask about; the query is then that request's too, and only headers say what is demanded. The token is taken from `Authorization: Bearer`, from the query of the forwarded
 /// request (`X-Forwarded-Uri`, `X-Original-URI`) or from this request's own query. This is a use: it restarts the
 /// token's idle time. Names in headers are percent-encoded where they are not plain ASCII.
 #[utoipa::path(
@@ -27,11 +30,22 @@ use crate::{error::ApiError, problem::Problem, state::State, token_source::Prese
     security(("token" = [])),
     params(
         ("token" = Option<String>, Query, description = "The token, where it is nowhere else"),
+        ("touch" = Option<String>, Query, description = "`false`: this is no use of the token"),
+        ("require_organisation" = Option<String>, Query, description = "The token's organisation must be this: its code or id. \
+            These parameters may be repeated, and then one of their values will do"),
+        ("require_unit" = Option<String>, Query, description = "The token's unit must be this: its name or id"),
+        ("require_method" = Option<String>, Query, description = "`password` or `web_api_key`"),
+        ("require_role" = Option<String>, Query, description = "`member` or `administrator`"),
+        ("require_key_address" = Option<String>, Query, description = "`true`: the client's address must be one from which \
+            the Web API key of the token is accepted, and the organisation's rules must permit it"),
+        ("X-Auth-Require" = Option<String>, Header, description = "The same as a form, without `require_`: \
+            `organisation=ACME&role=administrator`. All that is demanded in either way must be met"),
+        ("X-Auth-Touch" = Option<String>, Header, description = "`false`: this is no use of the token"),
         ("X-Forwarded-Uri" = Option<String>, Header, description = "The forwarded request's address (Caddy, Traefik)"),
         ("X-Original-URI" = Option<String>, Header, description = "The forwarded request's address (nginx)"),
     ),
     responses(
-        (status = 200, description = "The token is valid", headers(
+        (status = 200, description = "The token is valid, and meets what is demanded", headers(
             ("X-Auth-Organisation" = String, description = "The organisation's code"),
             ("X-Auth-Organisation-Id" = String),
             ("X-Auth-Unit" = String, description = "The unit's name"),
@@ -42,16 +56,62 @@ use crate::{error::ApiError, problem::Problem, state::State, token_source::Prese
             ("X-Auth-Expires" = String, description = "When the token ends if it is not used again (RFC 3339)"),
         )),
         (status = 401, description = "There is no token, it is not valid, or there are two", body = Problem),
+        (status = 403, description = "The token is valid and does not meet what is demanded", body = Problem),
+        (status = 503, description = "What is demanded could not be looked up", body = Problem),
     )
 )]
 pub async fn verify(extract::State(state): extract::State<State>, request: Request) -> Response {
     let headers = request.headers();
     let presented =
         Presented::default().in_authorization(headers).in_forwarded_query(headers).in_query(request.uri());
-    match presented.one().ok().and_then(|token| state.doorkeeper.verify(&token)) {
+    let Ok(token) = presented.one() else { return Problem::of(&ApiError::InvalidToken) };
+    // Behind this path stands that of a client's request, with its query.
+    let is_own_query = request.uri().path() == PATH;
+    let requirements = match demands::read(headers, request.uri(), is_own_query) {
+        Ok(requirements) => requirements,
+        Err(error) => {
+            tracing::error!(%error, "a proxy demands what nobody can meet; mend its configuration");
+            return Problem::of(&ApiError::Forbidden(MISCONFIGURED));
+        }
+    };
+    let is_use = demands::is_use(headers, request.uri(), is_own_query);
+    if requirements.is_none() {
+        let doorkeeper = &state.doorkeeper;
+        return answer(if is_use { doorkeeper.verify(&token) } else { doorkeeper.peek(&token) }.as_ref());
+    }
+    let origin = origin::of(request.extensions());
+    match state.doorkeeper.check(&token, &requirements, &origin, is_use).await {
+        Ok(live) => answer(Some(&live)),
+        Err(CheckError::InvalidToken) => answer(None),
+        Err(CheckError::Unmet(unmet)) => {
+            tracing::info!(session = %token.digest().session(), %unmet, "a token does not meet what its route demands");
+            Problem::of(&ApiError::Forbidden(unmet_text(unmet)))
+        }
+        Err(CheckError::Unavailable(error)) => Problem::of(&error.into()),
+    }
+}
+
+/// Where a proxy asks that does not add the path of the client's request.
+const PATH: &str = "/verify";
+
+const MISCONFIGURED: &str =
+    "The proxy of this API demands something that is unknown here; tell its operator.";
+
+fn unmet_text(unmet: Unmet) -> &'static str {
+    match unmet {
+        Unmet::Organisation => "The token is valid, and this API is for another organisation.",
+        Unmet::Unit => "The token is valid, and this API is for another unit; log in with that unit.",
+        Unmet::Method => "The token is valid, and this API is for tokens that were got in another way.",
+        Unmet::Role => "The token is valid, and this API is for users of another role.",
+        Unmet::KeyAddress => "The token is valid, and this API may not be used with it from this address.",
+    }
+}
+
+fn answer(live: Option<&Live>) -> Response {
+    match live {
         Some(live) => {
             let mut response = Response::new(Body::empty());
-            identify(&live, response.headers_mut());
+            identify(live, response.headers_mut());
             response
         }
         None => Problem::of(&ApiError::InvalidToken),

@@ -76,17 +76,22 @@ pub(super) fn find_holder(
     key: Option<KeyId>,
 ) -> Result<Option<Holder>> {
     let sql = "
-        SELECT role, classification, verifier FROM user
+        SELECT role, classification, verifier, allowed_addresses, user.organisation FROM user
         LEFT JOIN web_api_key ON web_api_key.id = ?2 AND web_api_key.user = user.id
         WHERE user.id = ?1 AND (?2 IS NULL OR web_api_key.id IS NOT NULL)";
     let mut statement = transaction.prepare_cached(sql)?;
     let found = statement.query_row(params![user.to_bytes(), key.map(KeyId::to_bytes)], |row| {
+        let allowed_addresses = match key {
+            Some(_) => words::read_networks(row, 3)?,
+            None => Vec::new(),
+        };
+        let overrides = get_overrides(transaction, OrganisationId::from_bytes(row.get(4)?))?;
         let role = words::read_role(row.get_ref(0)?.as_str()?);
         let key = match key {
             Some(_) => Some((words::read_classification(row.get_ref(1)?.as_str()?), row.get(2)?)),
             None => None,
         };
-        Ok(Holder { role, key })
+        Ok(Holder { role, key, allowed_addresses, overrides })
     });
     found.optional()
 }
