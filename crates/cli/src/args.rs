@@ -48,6 +48,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ExportCommand,
     },
+    /// Record what clients of an old server send and get, and compare how Doorward answers
+    Compat(crate::compat::Compat),
     /// What works on a running server.
     #[command(flatten)]
     Client(client::Command),

@@ -4,6 +4,7 @@ mod args;
 mod backup;
 mod breached;
 mod client;
+mod compat;
 mod config;
 mod demo;
 mod evidence;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Init(init) => init::run(&init).map(success),
         Command::Backup(backup) => backup::run(&backup).map(success),
         Command::Restore(restore) => restore::run(&restore).map(success),
+        Command::Compat(compat) => compat::run(&compat),
         Command::Export { command } => export::run(&command).map(success),
         Command::Recover(recover) => recover::run(&recover).map(success),
         Command::Config { command } => show_config(&command).map(success),

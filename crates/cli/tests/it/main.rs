@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod binary;
 mod client;
+mod compat;
 mod errors;
 mod faults;
 mod golden;
