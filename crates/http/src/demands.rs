@@ -1,7 +1,9 @@
 //! What a proxy is configured to demand at a route, and whether its question is a use of the token: in the query of its
 //! own request to `/verify`, and in headers that it sets.
 //!
-//! Demands only add up, so a client that sends some of its own shuts out nobody but itself.
+//! Demands only add up, so a client that sends some of its own shuts out nobody but itself. A proxy may have joined the
+//! client's header and its own with a comma, as HTTP permits, so that one value holds several; a comma in a name is
+//! written `%2C`.
 
 use axum::http::{HeaderMap, Uri};
 use doorward_domain::requirement::{BadDemand, Demands, Requirements};
@@ -11,10 +13,7 @@ const IN_QUERY: &str = "require_";
 
 /// Reads what is demanded. `is_own_query`: the query is the proxy's own, not that of a client's request.
 pub fn read(headers: &HeaderMap, uri: &Uri, is_own_query: bool) -> Result<Requirements, BadDemand> {
-    let mut requirements = Requirements::default();
-    for value in headers.get_all("x-auth-require") {
-        requirements.and(Demands::read(form_urlencoded::parse(value.as_bytes()))?);
-    }
+    let mut requirements = in_headers(headers)?;
     if is_own_query {
         let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let demands =
@@ -24,12 +23,32 @@ pub fn read(headers: &HeaderMap, uri: &Uri, is_own_query: bool) -> Result<Requir
     Ok(requirements)
 }
 
+/// Reads what is demanded in headers.
+pub fn in_headers(headers: &HeaderMap) -> Result<Requirements, BadDemand> {
+    let mut requirements = Requirements::default();
+    for value in headers.get_all("x-auth-require") {
+        for value in value.as_bytes().split(|byte| *byte == b',') {
+            requirements.and(Demands::read(form_urlencoded::parse(value.trim_ascii()))?);
+        }
+    }
+    Ok(requirements)
+}
+
+/// Whether headers say that a question is no use of the token.
+pub fn is_peek(headers: &HeaderMap) -> bool {
+    headers.get_all("x-auth-touch").iter().any(|value| is_no(value.as_bytes()))
+}
+
+fn is_no(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"false")
+}
+
 /// Whether a question is a use of the token; it is unless somebody says that it is not.
 pub fn is_use(headers: &HeaderMap, uri: &Uri, is_own_query: bool) -> bool {
-    let is_no = |value: &[u8]| value.eq_ignore_ascii_case(b"false");
     let mut pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    let is_peek = is_own_query && pairs.any(|(name, value)| name == "touch" && is_no(value.as_bytes()));
-    !is_peek && !headers.get_all("x-auth-touch").iter().any(|value| is_no(value.as_bytes()))
+    let is_peek_by_query =
+        is_own_query && pairs.any(|(name, value)| name == "touch" && is_no(value.as_bytes()));
+    !is_peek_by_query && !is_peek(headers)
 }
 
 #[cfg(test)]
@@ -66,6 +85,18 @@ mod tests {
         assert!(
             read(&[("x-auth-require", "unit=a"), ("x-auth-require", "colour=red")], "/verify", true).is_err()
         );
+    }
+
+    /// F3: nor can a client swallow the proxy's demand where the two headers were joined.
+    #[test]
+    fn f3_headers_joined_by_a_comma_are_each_demanded() {
+        let read = |value| in_headers(&headers(&[("x-auth-require", value)]));
+        let both =
+            in_headers(&headers(&[("x-auth-require", "unit=x"), ("x-auth-require", "organisation=A")]));
+        assert_eq!(read("unit=x,organisation=A"), both);
+        assert_eq!(read(" unit=x , organisation=A,"), both);
+        assert_ne!(read("unit=x%2Corganisation=A"), both, "a comma in a name");
+        assert!(read("unit=x,A").is_err());
     }
 
     #[test]
