@@ -49,7 +49,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
 }
 
-/// The two listeners.
+/// The listeners.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listen {
@@ -57,6 +57,8 @@ pub(crate) struct Listen {
     pub(crate) api: SocketAddr,
     /// For operators alone: metrics, health, the API document.
     pub(crate) admin: SocketAddr,
+    /// For Envoys alone: gRPC. Without it there is no such listener.
+    pub(crate) ext_authz: Option<SocketAddr>,
     /// Without it the listeners speak plain HTTP.
     pub(crate) tls: Option<Tls>,
     /// Who is believed about where a request comes from.

@@ -56,7 +56,11 @@ pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
     let is_default = settings.iter().any(|setting| setting.key == "data" && setting.origin == "default");
     let folder = if args.demo && is_default { PathBuf::from(DEMO_FOLDER) } else { config.data.clone() };
     if args.demo {
-        for (key, address) in [("listen.api", config.listen.api), ("listen.admin", config.listen.admin)] {
+        let listen = &config.listen;
+        let always = [("listen.api", listen.api), ("listen.admin", listen.admin)];
+        for (key, address) in
+            always.into_iter().chain(listen.ext_authz.map(|address| ("listen.ext_authz", address)))
+        {
             if !address.ip().is_loopback() {
                 bail!(WrongUse(format!(
                     "the demo's secrets are public, so it listens on loopback only, and '{key}' is {address}; \
@@ -68,10 +72,19 @@ pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
     // Before the data is read, which may take a while: a port in use should be said at once.
     let api = bind("listen.api", config.listen.api)?;
     let admin = bind("listen.admin", config.listen.admin)?;
+    let ext_authz = config.listen.ext_authz.map(|address| bind("listen.ext_authz", address)).transpose()?;
+    let bound = Bound { api, admin, ext_authz };
     let clock = Clock::new(SystemTime);
     let store = open(args.demo, &folder, config, &clock)?;
     let runtime = tokio::runtime::Runtime::new().context("the threads of the server cannot be started")?;
-    runtime.block_on(serve(args.demo, &folder, &loaded, store, clock, api, admin))
+    runtime.block_on(serve(args.demo, &folder, &loaded, store, clock, bound))
+}
+
+/// The listeners, open and not yet served.
+struct Bound {
+    api: TcpListener,
+    admin: TcpListener,
+    ext_authz: Option<TcpListener>,
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -174,8 +187,7 @@ async fn serve(
     loaded: &Loaded,
     store: SqliteStore,
     clock: Clock,
-    api: TcpListener,
-    admin: TcpListener,
+    Bound { api, admin, ext_authz }: Bound,
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
     let mut signals = Signals::new().context("signals cannot be received")?;
@@ -204,14 +216,26 @@ async fn serve(
     let (api_seed, admin_seed) = (seed()?, seed()?);
     let (api_handle, admin_handle) = (Handle::new(), Handle::new());
     let api_service = router::api_service(state.clone(), api_seed);
-    let admin_service = router::admin_service(state, admin_seed);
+    let admin_service = router::admin_service(state.clone(), admin_seed);
     // Loopback needs no encryption, and health checks there none of the trouble.
     let admin_tls = tls.clone().filter(|_| !admin_address.ip().is_loopback());
     let api_server = tokio::spawn(listener::serve(api, api_service, tls.clone(), bounds, api_handle.clone()));
     let admin_server =
         tokio::spawn(listener::serve(admin, admin_service, admin_tls, bounds, admin_handle.clone()));
+    let ext_authz = match ext_authz {
+        Some(listener) => {
+            let (address, handle) = (listener.local_addr()?, Handle::new());
+            let service = router::ext_authz_service(state.clone(), seed()?);
+            let tls = tls.clone().filter(|_| !address.ip().is_loopback());
+            let server = tokio::spawn(listener::serve(listener, service, tls, bounds, handle.clone()));
+            Some((address, handle, server))
+        }
+        None => None,
+    };
+    drop(state);
     readiness.set(true);
-    tracing::info!(api = %api_address, admin = %admin_address, "listening");
+    let ext_authz_address = ext_authz.as_ref().map(|(address, ..)| tracing::field::display(address));
+    tracing::info!(api = %api_address, admin = %admin_address, ext_authz = ext_authz_address, "listening");
     if is_demo {
         crate::print(&demo::greeting(folder, api_address, admin_address))?;
     }
@@ -233,7 +257,13 @@ async fn serve(
     tracing::info!("stopping: requests in progress are finished");
     readiness.set(false);
     api_handle.graceful_shutdown(Some(STOP_TIMEOUT));
+    if let Some((_, handle, _)) = &ext_authz {
+        handle.graceful_shutdown(Some(STOP_TIMEOUT));
+    }
     api_server.await??;
+    if let Some((_, _, server)) = ext_authz {
+        server.await??;
+    }
     admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
     admin_server.await??;
     housekeeping.stop().await;

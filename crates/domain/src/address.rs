@@ -186,6 +186,11 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// Whether what connects from this address is believed about where requests come from.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        is_in(&self.0, peer)
+    }
+
     /// The address of the client whose request arrived from `peer` with these values of `X-Forwarded-For`, in their
     /// order; each may list several addresses.
     ///

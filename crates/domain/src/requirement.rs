@@ -154,6 +154,11 @@ impl Requirements {
         }
     }
 
+    /// Demands all this too.
+    pub fn and_all(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Whether nothing is demanded.
     pub fn is_none(&self) -> bool {
         self.0.is_empty()

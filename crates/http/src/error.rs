@@ -181,7 +181,8 @@ impl ApiError {
         }
     }
 
-    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+    /// The header that an answer with this error has beside its body.
+    pub(crate) fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         match self {
             Self::InvalidToken => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\"")))

@@ -1,4 +1,4 @@
-//! All paths of the two listeners.
+//! All paths of the listeners.
 
 use std::sync::Arc;
 
@@ -15,7 +15,9 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     error::ApiError,
     problem::Problem,
-    routes::{admin, batch, health, introspect, key_token, password, release, revoke, token, verify},
+    routes::{
+        admin, batch, ext_authz, health, introspect, key_token, password, release, revoke, token, verify,
+    },
     state::State,
 };
 
@@ -196,6 +198,7 @@ pub(crate) enum Endpoint {
     Release,
     Password,
     Verify,
+    ExtAuthz,
     Introspect,
     Revoke,
     Admin,
@@ -204,12 +207,13 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Token,
         Self::KeyToken,
         Self::Release,
         Self::Password,
         Self::Verify,
+        Self::ExtAuthz,
         Self::Introspect,
         Self::Revoke,
         Self::Admin,
@@ -227,6 +231,7 @@ impl Endpoint {
         let endpoint = match (mount, rest) {
             (Mount::None, "/verify" | "/verify/batch") => Self::Verify,
             (Mount::None, path) if path.starts_with("/verify/at") => Self::Verify,
+            (Mount::None, ext_authz::PATH) => Self::ExtAuthz,
             (Mount::None, "/oauth2/introspect") => Self::Introspect,
             (Mount::None, "/oauth2/revoke") => Self::Revoke,
             (Mount::None, "/livez" | "/readyz" | "/metrics") => Self::Health,
@@ -247,6 +252,7 @@ impl Endpoint {
             Self::Release => "release",
             Self::Password => "password",
             Self::Verify => "verify",
+            Self::ExtAuthz => "ext_authz",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
             Self::Admin => "admin",
@@ -258,7 +264,7 @@ impl Endpoint {
     /// Whether APIs ask it about every call that they get, or monitoring every few seconds, so that a line in the log
     /// for each would drown the rest.
     pub(crate) const fn is_asked_all_the_time(self) -> bool {
-        matches!(self, Self::Verify | Self::Introspect | Self::Health)
+        matches!(self, Self::Verify | Self::ExtAuthz | Self::Introspect | Self::Health)
     }
 }
 
@@ -272,4 +278,10 @@ pub fn api_service(state: State, seed: u32) -> crate::Front {
 pub fn admin_service(state: State, seed: u32) -> crate::Front {
     let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
     crate::Front::new(admin(state), metrics, proxies, seed).with_exact_paths()
+}
+
+/// Builds the service of the listener that Envoy asks, if there is one.
+pub fn ext_authz_service(state: State, seed: u32) -> crate::Front {
+    let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
+    crate::Front::new(ext_authz::router(state), metrics, proxies, seed).with_exact_paths()
 }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod batch;
+pub mod ext_authz;
 pub mod health;
 pub mod introspect;
 pub mod key_token;

@@ -49,13 +49,16 @@ impl Presented {
         let mut presented = self;
         for name in ["x-forwarded-uri", "x-original-uri"] {
             for value in headers.get_all(name) {
-                let address = value.as_bytes().split(|b| *b == b'#').next().unwrap_or_default();
-                if let Some(start) = address.iter().position(|b| *b == b'?') {
-                    presented = presented.in_query_text(&address[start + 1..]);
-                }
+                presented = presented.in_address(value.as_bytes());
             }
         }
         presented
+    }
+
+    /// Looks into the query of an address, whole or without its beginning.
+    #[must_use]
+    pub fn in_address(self, address: &[u8]) -> Self {
+        self.in_query_text(query_of(address))
     }
 
     fn in_query_text(self, query: &[u8]) -> Self {
@@ -92,6 +95,12 @@ impl Presented {
             )),
         }
     }
+}
+
+/// The query of an address, whole or without its beginning.
+pub fn query_of(address: &[u8]) -> &[u8] {
+    let address = address.split(|b| *b == b'#').next().unwrap_or_default();
+    address.iter().position(|b| *b == b'?').map_or(&[], |start| &address[start + 1..])
 }
 
 #[cfg(test)]

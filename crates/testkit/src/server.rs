@@ -88,6 +88,8 @@ pub struct TestServer {
     pub api: SocketAddr,
     /// The address of health and metrics.
     pub admin: SocketAddr,
+    /// The address that Envoys ask.
+    pub ext_authz: SocketAddr,
     /// The machine's clock.
     pub clock: TestClock,
     /// The organisation of the reference's examples.
@@ -101,7 +103,7 @@ pub struct TestServer {
     directory: Arc<SqliteDirectory>,
     journal: Journal,
     journal_thread: Option<JournalThread>,
-    handles: [Handle<SocketAddr>; 2],
+    handles: [Handle<SocketAddr>; 3],
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     folder: TempDir,
     options: Options,
@@ -189,24 +191,32 @@ impl TestServer {
             readiness,
         };
         let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (api, admin) = (bind(), bind());
+        let (api, admin, ext_authz) = (bind(), bind(), bind());
         let address = |listener: &std::net::TcpListener| listener.local_addr().expect("an address");
-        let (api_address, admin_address) = (address(&api), address(&admin));
-        let handles = [Handle::new(), Handle::new()];
+        let addresses = [&api, &admin, &ext_authz].map(address);
+        let handles = [Handle::new(), Handle::new(), Handle::new()];
         let api_service = router::api_service(state.clone(), 0xD00D);
         let servers = vec![
             tokio::spawn(listener::serve(api, api_service, None, options.bounds, handles[0].clone())),
             tokio::spawn(listener::serve(
                 admin,
-                router::admin_service(state, 0xD00E),
+                router::admin_service(state.clone(), 0xD00E),
                 None,
                 options.bounds,
                 handles[1].clone(),
             )),
+            tokio::spawn(listener::serve(
+                ext_authz,
+                router::ext_authz_service(state, 0xD00F),
+                None,
+                options.bounds,
+                handles[2].clone(),
+            )),
         ];
         Self {
-            api: api_address,
-            admin: admin_address,
+            api: addresses[0],
+            admin: addresses[1],
+            ext_authz: addresses[2],
             clock: test_clock,
             demo,
             other,

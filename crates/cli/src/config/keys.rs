@@ -50,6 +50,12 @@ pub(super) const KEYS: &[Key] = &[
     key("listen.api", Address, "127.0.0.1:8080", "where the API answers"),
     key("listen.admin", Address, "127.0.0.1:8081", "where metrics, health and the API document answer"),
     unset(
+        "listen.ext_authz",
+        Address,
+        "127.0.0.1:8082",
+        "where Envoy's gRPC external authorisation is answered, for Envoys alone; not set means nowhere",
+    ),
+    unset(
         "listen.tls.certificate",
         Path,
         "tls-certificate.pem",

@@ -11,6 +11,7 @@ mod binary;
 mod client;
 mod compat;
 mod errors;
+mod ext_authz;
 mod faults;
 mod golden;
 mod hashes;

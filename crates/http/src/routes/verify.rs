@@ -9,7 +9,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
-use doorward_domain::{doorkeeper::CheckError, requirement::Unmet, session_table::Live};
+use doorward_domain::{
+    audit::Origin,
+    doorkeeper::CheckError,
+    requirement::{Requirements, Unmet},
+    session_table::Live,
+};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
@@ -64,31 +69,50 @@ pub async fn verify(extract::State(state): extract::State<State>, request: Reque
     let headers = request.headers();
     let presented =
         Presented::default().in_authorization(headers).in_forwarded_query(headers).in_query(request.uri());
-    let Ok(token) = presented.one() else { return Problem::of(&ApiError::InvalidToken) };
     // Behind this path stands that of a client's request, with its query.
     let is_own_query = request.uri().path() == PATH;
-    let requirements = match demands::read(headers, request.uri(), is_own_query) {
+    let (uri, extensions) = (request.uri(), request.extensions());
+    let demanded = || demands::read(headers, uri, is_own_query);
+    let is_use = demands::is_use(headers, uri, is_own_query);
+    match judge(&state, presented, demanded, is_use, || origin::of(extensions)).await {
+        Ok(live) => {
+            let mut response = Response::new(Body::empty());
+            identify(&live, response.headers_mut());
+            response
+        }
+        Err(error) => Problem::of(&error),
+    }
+}
+
+/// Decides on a request that a proxy asks about: whom its token speaks for, if that is what the proxy demands.
+pub(super) async fn judge<E: std::fmt::Display>(
+    state: &State,
+    presented: Presented,
+    demanded: impl FnOnce() -> Result<Requirements, E>,
+    is_use: bool,
+    origin: impl FnOnce() -> Origin,
+) -> Result<Live, ApiError> {
+    let Ok(token) = presented.one() else { return Err(ApiError::InvalidToken) };
+    let requirements = match demanded() {
         Ok(requirements) => requirements,
         Err(error) => {
             tracing::error!(%error, "a proxy demands what nobody can meet; mend its configuration");
-            return Problem::of(&ApiError::Forbidden(MISCONFIGURED));
+            return Err(ApiError::Forbidden(MISCONFIGURED));
         }
     };
-    let is_use = demands::is_use(headers, request.uri(), is_own_query);
+    let doorkeeper = &state.doorkeeper;
     if requirements.is_none() {
-        let doorkeeper = &state.doorkeeper;
-        return answer(if is_use { doorkeeper.verify(&token) } else { doorkeeper.peek(&token) }.as_ref());
+        let found = if is_use { doorkeeper.verify(&token) } else { doorkeeper.peek(&token) };
+        return found.ok_or(ApiError::InvalidToken);
     }
-    let origin = origin::of(request.extensions());
-    match state.doorkeeper.check(&token, &requirements, &origin, is_use).await {
-        Ok(live) => answer(Some(&live)),
-        Err(CheckError::InvalidToken) => answer(None),
-        Err(CheckError::Unmet(unmet)) => {
+    doorkeeper.check(&token, &requirements, &origin(), is_use).await.map_err(|error| match error {
+        CheckError::InvalidToken => ApiError::InvalidToken,
+        CheckError::Unmet(unmet) => {
             tracing::info!(session = %token.digest().session(), %unmet, "a token does not meet what its route demands");
-            Problem::of(&ApiError::Forbidden(unmet_text(unmet)))
+            ApiError::Forbidden(unmet_text(unmet))
         }
-        Err(CheckError::Unavailable(error)) => Problem::of(&error.into()),
-    }
+        CheckError::Unavailable(error) => error.into(),
+    })
 }
 
 /// Where a proxy asks that does not add the path of the client's request.
@@ -107,22 +131,11 @@ fn unmet_text(unmet: Unmet) -> &'static str {
     }
 }
 
-fn answer(live: Option<&Live>) -> Response {
-    match live {
-        Some(live) => {
-            let mut response = Response::new(Body::empty());
-            identify(live, response.headers_mut());
-            response
-        }
-        None => Problem::of(&ApiError::InvalidToken),
-    }
-}
-
 /// What a name must not show as it is: controls and whatever is not ASCII, and the sign of the encoding itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Writes the identity headers, all of them.
-fn identify(live: &Live, headers: &mut HeaderMap) {
+pub(super) fn identify(live: &Live, headers: &mut HeaderMap) {
     let identity = live.subject.identity();
     headers.reserve(12);
     headers.insert(ORGANISATION, name(&identity.organisation_code));
