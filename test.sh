@@ -7,7 +7,8 @@ export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CARGO_TERM_COLOR=never # the results are read from the output
 
 # What tests and tools need beside Rust: command=package.
-programs=(curl=curl git=git kill=procps mount=mount openssl=openssl g++=g++ htpasswd=apache2-utils mkpasswd=whois)
+programs=(curl=curl git=git kill=procps mount=mount openssl=openssl g++=g++ htpasswd=apache2-utils mkpasswd=whois
+  nginx=nginx caddy=caddy haproxy=haproxy apache2=apache2)
 # Tools from the registry, built without optimisation: they run once. Another version that is there already will do.
 tools=(cargo-deny@0.20.2 cargo-machete@0.9.2 cargo-fuzz@0.13.2)
 fuzz_targets=(basic body name token_source)
@@ -59,6 +60,8 @@ install_programs() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   # Those that the tests of foreign password hashes use are Debian's, whichever Python comes first.
   /usr/bin/python3 -c 'import bcrypt, passlib' 2>/dev/null || missing+=(python3-bcrypt python3-passlib)
+  # With which Apache httpd asks Doorward.
+  compgen -G '/usr/share/lua/5.*/socket/http.lua' >/dev/null || missing+=(lua-socket)
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
     echo "install these first: ${missing[*]} (Debian: apt-get install ${missing[*]})"

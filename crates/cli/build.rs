@@ -4,7 +4,7 @@
 use std::process::Command;
 
 /// What tests need beside Rust: the name of a `cfg`, and a command that succeeds where it is there.
-const NEEDS: [(&str, &[&str]); 7] = [
+const NEEDS: [(&str, &[&str]); 11] = [
     ("missing_openssl", &["openssl", "version"]),
     ("missing_curl", &["curl", "--version"]),
     ("missing_htpasswd", &["htpasswd", "-nbB", "user", "password"]),
@@ -12,6 +12,11 @@ const NEEDS: [(&str, &[&str]); 7] = [
     // Debian's, which may not be the first in the path.
     ("missing_python_hashes", &["/usr/bin/python3", "-c", "import bcrypt, passlib"]),
     ("missing_python", &["python3", "--version"]),
+    ("missing_nginx", &["nginx", "-v"]),
+    ("missing_caddy", &["caddy", "version"]),
+    // The scripts of both are in Lua; httpd's uses a library of Lua's.
+    ("missing_haproxy", &["sh", "-c", "haproxy -vv | grep -q USE_LUA=1"]),
+    ("missing_apache", &["sh", "-c", "apache2 -v && lua=/usr/share/lua/5.*/socket/http.lua && ls $lua"]),
     ("missing_mount", &["sh", "-c", "test $(id -u) = 0"]),
 ];
 

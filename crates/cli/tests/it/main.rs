@@ -24,6 +24,7 @@ mod oauth;
 mod operations;
 mod origin;
 mod program;
+mod proxies;
 mod recover;
 mod release;
 mod released;
