@@ -2,6 +2,7 @@
 //! Envoy ask, as they ask it.
 
 mod cases;
+mod replay;
 mod rig;
 mod spoofs;
 mod tap;
