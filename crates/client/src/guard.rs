@@ -56,7 +56,7 @@ type AnswerWith = dyn Fn(&Refusal, &HeaderMap) -> Response<Full<Bytes>> + Send +
 ///
 /// # tonic
 ///
-/// ```ignore
+/// ```text
 /// tonic::transport::Server::builder()
 ///     .layer(GuardLayer::new(verifier))
 ///     .add_service(OrdersServer::new(orders)) // request.extensions().get::<Identity>() says who calls
