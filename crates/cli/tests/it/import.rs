@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use doorward_domain::{credential::Password, passwords::Argon2Cost, random::Randomness};
+use doorward_domain::{credential::Password, name::Name, passwords::Argon2Cost, random::Randomness};
 use doorward_testkit::{Answer, Options, SystemRandomness, TestServer};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde_json::{Value, json};
@@ -448,7 +448,7 @@ fn name() -> impl Strategy<Value = String> {
         prop::sample::select(vec![",", ";", "|", "\\", "\"", "'", "-", " ", "é", "日", "=", "\u{2028}", "x"]);
     let odd = prop::collection::vec(odd, 1..8).prop_map(|parts| parts.concat());
     prop_oneof![odd, "\\PC{1,12}"].prop_map(|text| text.trim().to_owned()).prop_filter("something", |text| {
-        doorward_domain::name::Name::new(text).is_ok_and(|name| !name.as_str().is_empty())
+        Name::new(text).is_ok_and(|name| !name.as_str().is_empty())
     })
 }
 
@@ -524,7 +524,7 @@ async fn who_moves_out_and_in_is_the_same() {
         assert_eq!(before.len() as u64, became["created"].as_u64().unwrap());
         let sorted: Vec<_> = before
             .iter()
-            .map(|user| doorward_domain::name::fold(user["username"].as_str().unwrap()))
+            .map(|user| Name::new(user["username"].as_str().unwrap()).unwrap().canonical().clone())
             .collect();
         assert!(sorted.is_sorted(), "{sorted:?}");
         // Nothing is written over.
