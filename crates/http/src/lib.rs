@@ -13,7 +13,7 @@ mod front;
 mod json;
 pub mod listener;
 pub mod metrics;
-mod origin;
+pub mod origin;
 mod problem;
 pub mod router;
 mod routes;
@@ -21,6 +21,7 @@ mod state;
 pub mod token_source;
 mod wire;
 
+pub use envelope::Envelope;
 pub use error::ApiError;
 pub use front::Front;
 pub use state::{Limits, Readiness, State};
