@@ -1,12 +1,14 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, builder::RangedU64ValueParser};
+use doorward_domain::address::Network;
+use doorward_gateway::Uri;
 
 use crate::{
     client,
-    config::{self, ConfigError, Loaded, Sources},
+    config::{self, ConfigError, Loaded, LogFormat, LogLevel, Sources},
     users_file,
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the server until it is told to stop (SIGTERM or Ctrl-C)
     Serve(Serve),
+    /// Guard an API: check the token of each request, wherever it is, and hand the request on
+    Gateway(Gateway),
     /// Make the data folder with the first organisation, one unit and one administrator
     Init(Init),
     /// Copy the data into one file, while the server goes on
@@ -70,6 +74,89 @@ pub(crate) struct Serve {
     pub(crate) demo: bool,
     #[command(flatten)]
     pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "The token is looked for in 'Authorization: Bearer', in the parameter 'token' of the address and in \
+                  the member 'token' of a JSON body; it is taken out, and the API learns from the headers X-Auth-* whom it \
+                  speaks for. SIGHUP makes the gateway read its TLS certificate and key again. docs/gateway.md has \
+                  the file of routes.\n\n\
+                  Example: doorward gateway --upstream http://127.0.0.1:3000"
+)]
+pub(crate) struct Gateway {
+    /// The API to be guarded, all of it alike
+    #[arg(long, value_name = "URL", required_unless_present = "routes")]
+    pub(crate) upstream: Option<String>,
+    /// A file with routes to several APIs and what each demands
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["upstream", "refuse_with_200"])]
+    pub(crate) routes: Option<PathBuf>,
+    /// The address that callers reach
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8090")]
+    pub(crate) listen: SocketAddr,
+    /// The address for operators, with /livez and /readyz [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen_admin: Option<SocketAddr>,
+    /// The API listener of Doorward
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = doorward_address)]
+    pub(crate) doorward: Uri,
+    /// Addresses of the proxies in front of the gateway whose X-Forwarded-For is believed [default: none]
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// PEM file with the certificate chain; together with --tls-key it turns TLS on
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// PEM file with the private key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Trust the APIs and Doorward if their certificates are of this PEM file or signed by one of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_certificate: Option<PathBuf>,
+    /// Answer refusals with status 200, for clients that look at the code in the envelope only
+    #[arg(long)]
+    pub(crate) refuse_with_200: bool,
+    /// How many bytes of a JSON body are looked at for a token
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536, value_parser = RangedU64ValueParser::<usize>::new().range(1_024..=16_777_216))]
+    pub(crate) body_limit: usize,
+    /// Time for a connection to an API or to Doorward to be made
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(crate) connect_timeout: humantime::Duration,
+    /// Time for Doorward to answer; later the request is answered 503
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(crate) check_timeout: humantime::Duration,
+    /// Time from the end of a request to the beginning of the API's answer; later it is answered 504
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) first_byte_timeout: humantime::Duration,
+    /// Longest pause within a body, either way, and of a client that takes nothing of its answer
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub(crate) idle_timeout: humantime::Duration,
+    /// Time for the head of a request to arrive
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(crate) header_timeout: humantime::Duration,
+    /// Most connections at a time; further ones are closed
+    #[arg(long, value_name = "NUMBER", default_value_t = 4_096, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) max_connections: usize,
+    /// Most requests at a time, WebSockets among them; further ones are answered 503
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_024, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) max_requests: usize,
+    /// The form of log lines
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// The least severity that is logged
+    #[arg(long, value_enum, default_value = "info")]
+    pub(crate) log_level: LogLevel,
+}
+
+/// Reads the address of Doorward.
+fn doorward_address(text: &str) -> Result<Uri, String> {
+    let remedy = "write it as http://host:port or https://host";
+    let uri: Uri = text.parse().map_err(|_| format!("it is no address; {remedy}"))?;
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !is_http || authority.is_empty() || authority.contains('@') || uri.query().is_some() {
+        return Err(format!("it is no HTTP address, or has more than host, port and path; {remedy}"));
+    }
+    Ok(uri)
 }
 
 #[derive(Debug, ClapArgs)]

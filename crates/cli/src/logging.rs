@@ -23,7 +23,11 @@ pub(crate) fn start(log: &Log) -> WorkerGuard {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let filter = Targets::new().with_default(LevelFilter::WARN.min(level)).with_target("doorward", level);
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN.min(level))
+        .with_target("doorward", level)
+        // It tells of each request that fails as an error; the gateway says the same as a warning.
+        .with_target("axum_reverse_proxy", LevelFilter::OFF);
     let lines = fmt::layer().with_writer(writer);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Text => Box::new(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))),

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod evidence;
 mod export;
+mod gateway;
 mod housekeeping;
 mod init;
 mod logging;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Client(command) => client::run(command),
         Command::Serve(serve) => serve::run(&serve).map(success),
+        Command::Gateway(gateway) => gateway::run(&gateway).map(success),
         Command::Init(init) => init::run(&init).map(success),
         Command::Backup(backup) => backup::run(&backup).map(success),
         Command::Restore(restore) => restore::run(&restore).map(success),

@@ -41,7 +41,7 @@ use crate::{
 /// Where the demo keeps its data unless it is told otherwise.
 const DEMO_FOLDER: &str = "doorward-demo-data";
 /// How long requests in progress may take to finish when the server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the process waits for its last words to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Threads that read the directory.
@@ -87,7 +87,7 @@ struct Bound {
     ext_authz: Option<TcpListener>,
 }
 
-fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(crate) fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {address}; stop what uses it, or set '{key}' to another address")
     })
@@ -274,7 +274,7 @@ async fn serve(
     Ok(())
 }
 
-async fn read_tls(files: &Tls) -> anyhow::Result<RustlsConfig> {
+pub(crate) async fn read_tls(files: &Tls) -> anyhow::Result<RustlsConfig> {
     RustlsConfig::from_pem_file(&files.certificate, &files.key).await.with_context(|| {
         format!(
             "the TLS certificate {} with the key {} cannot be used; both must be readable PEM files that belong together",
@@ -286,19 +286,19 @@ async fn read_tls(files: &Tls) -> anyhow::Result<RustlsConfig> {
 
 /// What a signal tells the server.
 #[derive(PartialEq)]
-enum Told {
+pub(crate) enum Told {
     Stop,
     ReadTlsAgain,
 }
 
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -306,7 +306,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.terminate.recv() => Told::Stop,
             _ = self.interrupt.recv() => Told::Stop,

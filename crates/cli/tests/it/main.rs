@@ -13,6 +13,7 @@ mod compat;
 mod errors;
 mod ext_authz;
 mod faults;
+mod gateway;
 mod golden;
 mod hashes;
 mod http;
