@@ -4,7 +4,7 @@
 use std::process::Command;
 
 /// What tests need beside Rust: the name of a `cfg`, and a command that succeeds where it is there.
-const NEEDS: [(&str, &[&str]); 11] = [
+const NEEDS: [(&str, &[&str]); 12] = [
     ("missing_openssl", &["openssl", "version"]),
     ("missing_curl", &["curl", "--version"]),
     ("missing_htpasswd", &["htpasswd", "-nbB", "user", "password"]),
@@ -12,6 +12,8 @@ const NEEDS: [(&str, &[&str]); 11] = [
     // Debian's, which may not be the first in the path.
     ("missing_python_hashes", &["/usr/bin/python3", "-c", "import bcrypt, passlib"]),
     ("missing_python", &["python3", "--version"]),
+    // Eighteen is the first with `fetch`.
+    ("missing_node", &["node", "-e", "fetch"]),
     ("missing_nginx", &["nginx", "-v"]),
     ("missing_caddy", &["caddy", "version"]),
     // The scripts of both are in Lua; httpd's uses a library of Lua's.

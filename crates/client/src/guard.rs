@@ -56,12 +56,17 @@ type AnswerWith = dyn Fn(&Refusal, &HeaderMap) -> Response<Full<Bytes>> + Send +
 ///
 /// # tonic
 ///
-/// ```text
+/// ```no_run
+/// # async fn example(verifier: doorward_client::Verifier) -> Result<(), Box<dyn std::error::Error>> {
+/// # use doorward_client::GuardLayer;
+/// # let (_, service) = tonic_health::server::health_reporter();
 /// tonic::transport::Server::builder()
 ///     .layer(GuardLayer::new(verifier))
-///     .add_service(OrdersServer::new(orders)) // request.extensions().get::<Identity>() says who calls
-///     .serve(address)
+///     .add_service(service) // in its methods `request.extensions().get::<Identity>()` says who calls
+///     .serve("127.0.0.1:3000".parse()?)
 ///     .await?;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct GuardLayer {

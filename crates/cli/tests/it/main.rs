@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod binary;
 mod client;
+mod clients;
 mod compat;
 mod errors;
 mod ext_authz;
