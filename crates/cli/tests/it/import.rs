@@ -447,9 +447,9 @@ fn name() -> impl Strategy<Value = String> {
     let odd =
         prop::sample::select(vec![",", ";", "|", "\\", "\"", "'", "-", " ", "é", "日", "=", "\u{2028}", "x"]);
     let odd = prop::collection::vec(odd, 1..8).prop_map(|parts| parts.concat());
-    prop_oneof![odd, "\\PC{1,12}"].prop_map(|text| text.trim().to_owned()).prop_filter("something", |text| {
-        Name::new(text).is_ok_and(|name| !name.as_str().is_empty())
-    })
+    prop_oneof![odd, "\\PC{1,12}"]
+        .prop_map(|text| text.trim().to_owned())
+        .prop_filter("something", |text| Name::new(text).is_ok_and(|name| !name.as_str().is_empty()))
 }
 
 /// What is exported and imported elsewhere is exported there alike.
