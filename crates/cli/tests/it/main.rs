@@ -16,6 +16,7 @@ mod ext_authz;
 mod faults;
 mod gateway;
 mod golden;
+mod guarded;
 mod hashes;
 mod http;
 mod import;
