@@ -17,6 +17,8 @@ use crate::path::Path;
 pub struct Route {
     /// The path that it is for, with all below: without a slash at its end, and empty for every path.
     pub prefix: String,
+    /// The prefix when it is decoded, which is what paths are compared with.
+    pub decoded: String,
     /// The methods that it is for; empty for all. `GET` stands for `HEAD` too.
     pub methods: BTreeSet<String>,
     /// Where requests go; its path, if it has one, is put in front of theirs.
@@ -135,6 +137,7 @@ impl Routes {
     pub fn single(upstream: &str, refuses_with_200: bool) -> Result<Self, String> {
         let route = Route {
             prefix: String::new(),
+            decoded: String::new(),
             methods: BTreeSet::new(),
             upstream: upstream_address(upstream)?,
             strip_prefix: false,
@@ -180,7 +183,7 @@ impl Routes {
             return Err(InvalidRoutes(problems));
         }
         let mut all: Vec<_> = all.into_iter().map(|(route, _)| route).collect();
-        all.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        all.sort_by_key(|route| std::cmp::Reverse(route.decoded.len()));
         let by_method = all.iter().any(|route| !route.methods.is_empty());
         Ok(Self { all, by_method })
     }
@@ -199,15 +202,15 @@ impl Routes {
     ///
     /// The longest prefix decides, and no other is tried: a shorter one would be laxer.
     pub fn find(&self, path: &Path, method: &Method) -> Result<usize, NoRoute> {
-        let path = path.as_str();
-        let exact = self.all.iter().find(|route| is_below(path, &route.prefix, str::eq));
-        let folded = self.all.iter().find(|route| is_below(path, &route.prefix, str::eq_ignore_ascii_case));
+        let path = path.decoded();
+        let exact = self.all.iter().find(|route| is_below(path, &route.decoded, str::eq));
+        let folded = self.all.iter().find(|route| is_below(path, &route.decoded, str::eq_ignore_ascii_case));
         let prefix = match (exact, folded) {
             (None, None) => return Err(NoRoute::NoPath),
-            (Some(exact), Some(folded)) if exact.prefix == folded.prefix => &exact.prefix,
+            (Some(exact), Some(folded)) if exact.decoded == folded.decoded => &exact.decoded,
             _ => return Err(NoRoute::OtherCase),
         };
-        let mut there = self.all.iter().enumerate().filter(|(_, route)| route.prefix == *prefix);
+        let mut there = self.all.iter().enumerate().filter(|(_, route)| route.decoded == *prefix);
         if let Some((place, _)) = there.clone().find(|(_, route)| route.takes(method)) {
             return Ok(place);
         }
@@ -234,7 +237,7 @@ impl Route {
     fn is_rival(&self, other: &Self) -> bool {
         let is_same_method = (self.methods.is_empty() && other.methods.is_empty())
             || self.methods.intersection(&other.methods).next().is_some();
-        self.prefix == other.prefix && is_same_method
+        self.decoded == other.decoded && is_same_method
     }
 
     /// The prefix as people write it.
@@ -245,11 +248,12 @@ impl Route {
     /// The path that the upstream is asked for.
     pub fn forwarded<'a>(&self, path: &'a Path) -> &'a str {
         let path = path.as_str();
-        match path.get(self.prefix.len()..) {
-            Some("") if self.strip_prefix => "/",
-            Some(rest) if self.strip_prefix => rest,
-            _ => path,
+        if !self.strip_prefix {
+            return path;
         }
+        // The client may have encoded what the prefix has not, but no slash.
+        let segments = self.prefix.matches('/').count();
+        path.match_indices('/').nth(segments).map_or("/", |(place, _)| &path[place..])
     }
 }
 
@@ -258,7 +262,8 @@ impl Entry {
         let path = self.path.get_ref();
         let prefix = match Path::new(path) {
             Ok(prefix) if prefix.as_str() == path && (path == "/" || !path.ends_with('/')) => {
-                Some(path.trim_end_matches('/').to_owned())
+                let without_slash = |text: &str| text.trim_end_matches('/').to_owned();
+                Some((without_slash(path), without_slash(prefix.decoded())))
             }
             Ok(form) => {
                 let form = form.as_str().trim_end_matches('/');
@@ -304,8 +309,10 @@ impl Entry {
                 problem(require.span(), text);
             }
         }
+        let (prefix, decoded) = prefix?;
         Some(Route {
-            prefix: prefix?,
+            prefix,
+            decoded,
             methods,
             upstream: upstream.ok()?,
             strip_prefix: self.strip_prefix,

@@ -22,6 +22,11 @@ path = "/admin"
 methods = ["DELETE"]
 upstream = "http://127.0.0.1:9001"
 require.unit = "Warehouse"
+
+[[route]]
+path = "/a:b"
+upstream = "http://127.0.0.1:9002"
+strip_prefix = true
 "#;
 
 fn find(routes: &Routes, path: &str, method: &str) -> Result<(String, String), NoRoute> {
@@ -41,6 +46,9 @@ fn the_longest_prefix_decides() {
         ("/admin/", "HEAD", "https://admin.internal/base", "/"),
         ("/admin/x/y", "POST", "https://admin.internal/base", "/x/y"),
         ("/%61dmin/x", "DELETE", "http://127.0.0.1:9001/", "/admin/x"),
+        ("/a%3ab/x%3A", "GET", "http://127.0.0.1:9002/", "/x%3A"),
+        ("/a:b", "GET", "http://127.0.0.1:9002/", "/"),
+        ("/a%3Abc", "GET", "http://127.0.0.1:9000/", "/a%3Abc"),
     ] {
         assert_eq!(find(&routes, path, method), Ok((upstream.into(), forwarded.into())), "{method} {path}");
     }
