@@ -130,15 +130,18 @@ pub(crate) struct Gateway {
     /// Longest pause within a body, either way, and of a client that takes nothing of its answer
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub(crate) idle_timeout: humantime::Duration,
-    /// Time for the head of a request to arrive
+    /// Time for the head of a request to arrive, and for the beginning of a body in which the token must be
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(crate) header_timeout: humantime::Duration,
     /// Most connections at a time; further ones are closed
     #[arg(long, value_name = "NUMBER", default_value_t = 4_096, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) max_connections: usize,
-    /// Most requests at a time, WebSockets among them; further ones are answered 503
+    /// Most requests at a time; further ones are answered 503
     #[arg(long, value_name = "NUMBER", default_value_t = 1_024, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) max_requests: usize,
+    /// Most WebSockets at a time; further ones are answered 503
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_024, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) max_websockets: usize,
     /// The form of log lines
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,

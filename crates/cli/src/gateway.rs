@@ -39,9 +39,10 @@ pub(crate) fn run(args: &args::Gateway) -> anyhow::Result<()> {
         connector,
         check_timeout: *args.check_timeout,
         patience: Patience { first_byte: *args.first_byte_timeout, idle: *args.idle_timeout },
-        body_timeout: *args.idle_timeout,
+        look_timeout: *args.header_timeout,
         body_limit: args.body_limit,
         requests: args.max_requests,
+        websockets: args.max_websockets,
         proxies: TrustedProxies::new(args.trusted_proxies.clone()),
         seed: (&SystemRandomness as &dyn Randomness).bytes().map(u32::from_ne_bytes)?,
     });

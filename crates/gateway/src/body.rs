@@ -15,12 +15,14 @@ use axum::{
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
+use doorward_domain::credential::PlainToken;
+use doorward_http::token_source::Presented;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::{
-    member::{Progress, Scan, may_be_object},
+    member::{Beginning, Progress, Scan},
     refusal::Refusal,
 };
 
@@ -37,7 +39,10 @@ enum Kind {
 
 impl Kind {
     fn of(headers: &HeaderMap) -> Self {
-        let is_encoded = headers.get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity");
+        let is_encoded = headers
+            .get_all(header::CONTENT_ENCODING)
+            .iter()
+            .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
         let Some(kind) = headers.get(header::CONTENT_TYPE) else {
             return if is_encoded { Self::Other } else { Self::Perhaps };
         };
@@ -63,9 +68,9 @@ pub struct Looked {
     /// What comes after it.
     rest: Body,
     /// The tokens that were in it.
-    pub tokens: Vec<Vec<u8>>,
+    tokens: Vec<Vec<u8>>,
     /// Why a body without a token is refused, unless the token is elsewhere.
-    pub without_token: Option<Refusal>,
+    without_token: Option<Refusal>,
 }
 
 /// Looks for a token in as many bytes of a body as `limit`, within the time.
@@ -77,7 +82,7 @@ pub async fn look(headers: &HeaderMap, body: Body, limit: usize, time: Duration)
     }
     let deadline = Instant::now() + time;
     let mut body = body;
-    let (mut seen, mut scan) = (BytesMut::new(), Scan::default());
+    let (mut seen, mut beginning, mut scan) = (BytesMut::new(), Beginning::default(), Scan::default());
     let (mut is_end, mut is_object) = (false, false);
     let mut progress = Progress::Unfinished;
     while !is_end && seen.len() < limit {
@@ -94,7 +99,7 @@ pub async fn look(headers: &HeaderMap, body: Body, limit: usize, time: Duration)
         is_end |= http_body::Body::is_end_stream(&body);
         let within = &seen[..seen.len().min(limit)];
         if !is_object {
-            match may_be_object(within) {
+            match beginning.may_be_object(within) {
                 None if is_end => break,
                 None => continue,
                 Some(false) => break,
@@ -138,6 +143,15 @@ pub async fn look(headers: &HeaderMap, body: Body, limit: usize, time: Duration)
 }
 
 impl Looked {
+    /// The one token of a request: that of its body, and what was found `elsewhere` in it.
+    pub fn only_token(&mut self, elsewhere: Presented) -> Result<PlainToken, Refusal> {
+        let presented = self.tokens.iter().fold(elsewhere, |presented, token| presented.found(token));
+        if matches!(presented, Presented::Nothing) {
+            return Err(self.without_token.take().unwrap_or_else(Refusal::no_token));
+        }
+        Ok(presented.one()?)
+    }
+
     /// A body in which nothing is looked for.
     pub fn untouched(body: Body) -> Self {
         Self { head: Bytes::new(), rest: body, tokens: Vec::new(), without_token: None }
@@ -242,7 +256,7 @@ impl http_body::Body for Forwarded {
 }
 
 /// A body that fails when nothing comes of it for too long.
-pub struct Paced {
+struct Paced {
     body: Body,
     idle: Duration,
     pause: Option<Pin<Box<Sleep>>>,
@@ -251,7 +265,7 @@ pub struct Paced {
 
 impl Paced {
     /// Lets `body` pause for no longer than `idle`.
-    pub fn new(body: Body, idle: Duration) -> Self {
+    fn new(body: Body, idle: Duration) -> Self {
         Self { body, idle, pause: None, is_late: false }
     }
 }
@@ -301,7 +315,7 @@ mod tests {
             (Some("multipart/form-data; boundary=x"), None, Kind::Other),
             (Some("application/x-ndjson"), None, Kind::Other),
             (Some("application/json"), Some("gzip"), Kind::Other),
-            (Some("application/json"), Some("identity"), Kind::Json),
+            (Some("application/json"), Some("Identity"), Kind::Json),
             (None, Some("gzip"), Kind::Other),
         ] {
             let mut headers = HeaderMap::new();

@@ -21,7 +21,7 @@ use doorward_http::{
     origin::{self, RequestId},
     token_source::Presented,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     body::{self, Looked, Watch},
@@ -49,12 +49,14 @@ pub struct Options {
     pub check_timeout: Duration,
     /// How long the APIs may take.
     pub patience: Patience,
-    /// How long the part of a body may take to come in which a token is looked for.
-    pub body_timeout: Duration,
+    /// How long the part of a body may take to come in which a token is looked for, while nobody knows who sends it.
+    pub look_timeout: Duration,
     /// How many bytes of a body are looked at.
     pub body_limit: usize,
-    /// The most requests at a time; WebSockets count.
+    /// The most requests at a time: that are handed on, whose token is being looked for, and that are asked about, each.
     pub requests: usize,
+    /// The most WebSockets at a time.
+    pub websockets: usize,
     /// Whose word counts for where a request comes from.
     pub proxies: TrustedProxies,
     /// Tells this run's request ids from those of other runs.
@@ -67,13 +69,29 @@ pub struct Gateway {
     /// One for each route.
     upstreams: Vec<Upstream>,
     doorward: Doorward,
-    body_timeout: Duration,
+    look_timeout: Duration,
     body_limit: usize,
-    room: Arc<Semaphore>,
+    places: Places,
     proxies: TrustedProxies,
     seed: u32,
     next: AtomicU32,
     is_stopping: AtomicBool,
+}
+
+/// How many requests may be where. Who has shown no token takes no place of those who have.
+struct Places {
+    looking: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
+    passing: Arc<Semaphore>,
+    websockets: Arc<Semaphore>,
+}
+
+/// Takes a place for as long as it is held.
+fn take(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+    places.clone().try_acquire_owned().map_err(|_| {
+        tracing::warn!("a request was refused: there are as many as there may be");
+        Refusal::unavailable()
+    })
 }
 
 /// What is said of a request in the log.
@@ -95,13 +113,19 @@ impl Gateway {
             .iter()
             .map(|route| Upstream::new(&route.upstream, upstream.clone(), patience))
             .collect();
+        let places = |number: usize| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
         Ok(Self {
             routes,
             upstreams,
             doorward: Doorward::new(&doorward, trust::client(connector, requests), check_timeout)?,
-            body_timeout: options.body_timeout,
+            look_timeout: options.look_timeout,
             body_limit: options.body_limit,
-            room: Arc::new(Semaphore::new(requests.min(Semaphore::MAX_PERMITS))),
+            places: Places {
+                looking: places(requests),
+                asking: places(requests),
+                passing: places(requests),
+                websockets: places(options.websockets),
+            },
             proxies: options.proxies,
             seed: options.seed,
             next: AtomicU32::new(0),
@@ -178,10 +202,6 @@ impl Gateway {
     }
 
     async fn pass(&self, request: Request, is_tls: bool, told: &mut Told) -> Result<Response, Refusal> {
-        let room = self.room.clone().try_acquire_owned().map_err(|_| {
-            tracing::warn!("a request was refused: there are as many as there may be");
-            Refusal::unavailable()
-        })?;
         let (mut parts, body) = request.into_parts();
         let path = Path::new(parts.uri.path()).map_err(|problem| {
             Refusal::malformed(format!(
@@ -202,17 +222,42 @@ impl Gateway {
         let host = host.or_else(|| parts.uri.authority().map(ToString::to_string));
         headers::clean(&mut parts.headers, from_proxy, !self.routes.by_method());
 
-        let looked = if route.is_public {
+        let places = &self.places;
+        let passing =
+            if headers::is_websocket(&parts.headers) { &places.websockets } else { &places.passing };
+        let (room, looked) = if route.is_public {
+            let room = take(passing)?;
             forget_token(&mut parts.headers);
-            Looked::untouched(body)
+            (room, Looked::untouched(body))
         } else {
-            let (token, looked) = self.find_token(&parts.headers, &parts.uri, body).await?;
-            let identity = self.doorward.verify(&token, route.requirements.as_deref(), client).await?;
+            let elsewhere = Presented::default().in_authorization(&parts.headers);
+            let elsewhere = query::find(parts.uri.query().unwrap_or_default(), elsewhere);
+            let ask = async |token: &PlainToken| {
+                let _place = take(&places.asking)?;
+                self.doorward.verify(token, route.requirements.as_deref(), client).await
+            };
+            let limit = self.body_limit;
+            let (room, looked, identity) = if matches!(elsewhere, Presented::Nothing) {
+                let place = take(&places.looking)?;
+                let mut looked = body::look(&parts.headers, body, limit, self.look_timeout).await?;
+                drop(place);
+                let token = looked.only_token(Presented::Nothing)?;
+                let identity = ask(&token).await?;
+                (take(passing)?, looked, identity)
+            } else {
+                let token = elsewhere.one()?;
+                let identity = ask(&token).await?;
+                let room = take(passing)?;
+                let idle = self.upstreams[place].idle();
+                let mut looked = body::look(&parts.headers, body, limit, idle).await?;
+                looked.only_token(Presented::One(token))?;
+                (room, looked, identity)
+            };
             if is_bearer(&parts.headers) {
                 parts.headers.remove(header::AUTHORIZATION);
             }
             parts.headers.extend(identity);
-            looked
+            (room, looked)
         };
         headers::clean_referer(&mut parts.headers);
         headers::tell_origin(&mut parts.headers, peer, host.as_deref(), is_tls);
@@ -227,6 +272,12 @@ impl Gateway {
     }
 
     fn find(&self, path: &Path, method: &Method, told: &mut Told) -> Result<usize, Refusal> {
+        // Servers that take `delete` for `DELETE` would do what another route is for.
+        if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err(Refusal::malformed(
+                "The method has small letters; send it in capitals, as in 'GET'.",
+            ));
+        }
         // What TRACE would show are headers that are not the client's.
         if [Method::CONNECT, Method::TRACE].contains(method) {
             return Err(Refusal::method("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -240,23 +291,6 @@ impl Gateway {
         })?;
         told.route = Some(place);
         Ok(place)
-    }
-
-    /// The one token of a request, and its body without it.
-    async fn find_token(
-        &self,
-        headers: &HeaderMap,
-        uri: &Uri,
-        body: Body,
-    ) -> Result<(PlainToken, Looked), Refusal> {
-        let mut looked = body::look(headers, body, self.body_limit, self.body_timeout).await?;
-        let elsewhere = Presented::default().in_authorization(headers);
-        let elsewhere = query::find(uri.query().unwrap_or_default(), elsewhere);
-        let presented = looked.tokens.iter().fold(elsewhere, |presented, token| presented.found(token));
-        if matches!(presented, Presented::Nothing) {
-            return Err(looked.without_token.take().unwrap_or_else(Refusal::no_token));
-        }
-        Ok((presented.one()?, looked))
     }
 }
 
@@ -275,11 +309,8 @@ fn refuse_two_meanings(headers: &HeaderMap, method: &Method, body: &Body) -> Res
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => {}
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
-            if headers.contains_key(header::CONTENT_LENGTH) {
-                return refuse("The request has 'Content-Length' and 'Transfer-Encoding'; send one of them.");
-            }
-        }
+        // A `Content-Length` beside it has been taken out by the HTTP library, which closes the connection behind it.
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {}
         _ => return refuse("The request's 'Transfer-Encoding' is not 'chunked'; send no other."),
     }
     let has_body = !http_body::Body::is_end_stream(body);
@@ -312,8 +343,11 @@ fn forget_token(headers: &mut HeaderMap) {
 
 /// The address that the upstream is asked for: the path that was compared, and the query without its token.
 fn forwarded_address(route: &Route, path: &Path, query: Option<&str>) -> Result<Uri, Refusal> {
+    // Where no token is asked for, a parameter of that name may be the API's own.
+    let goes = |token: &str| PlainToken::parse(token.as_bytes()).is_some();
+    let goes = if route.is_public { goes } else { |_: &str| true };
     let mut address = route.forwarded(path).to_owned();
-    if let Some(query) = query.and_then(query::without_tokens) {
+    if let Some(query) = query.and_then(|query| query::without_tokens(query, goes)) {
         address.push('?');
         address.push_str(&query);
     }

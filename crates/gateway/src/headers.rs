@@ -7,26 +7,23 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::query;
 
-/// What only proxies say: where a request comes from and what it was before. Believed of trusted proxies, as far as it is kept.
-const FORWARDED: [&str; 7] = [
-    "forwarded",
-    "x-real-ip",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-];
+/// What a trusted proxy is believed of where a request comes from. Nothing else that begins with `x-forwarded-` goes on.
+const VOUCHED: [&str; 5] =
+    ["x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-server"];
 
-/// Names another path than the one that was compared with the routes; some servers obey.
-const OTHER_PATHS: [&str; 7] = [
+/// Other ways to name an address, a scheme, or another path than the one that was compared with the routes; some servers obey.
+const OTHER_ORIGINS: [&str; 11] = [
+    "cf-connecting-ip",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-original-uri",
     "x-original-url",
+    "x-real-ip",
     "x-rewrite-url",
-    "x-forwarded-path",
-    "x-forwarded-prefix",
-    "x-forwarded-uri",
-    "x-forwarded-method",
+    "x-url-scheme",
 ];
 
 /// Names another method than the one that was compared with the routes; some servers obey.
@@ -77,14 +74,13 @@ pub fn clean(headers: &mut HeaderMap, from_proxy: bool, keeps_methods: bool) {
     let named: Vec<String> = elements(headers, &header::CONNECTION).map(folded).collect();
     let is_refused = |header: &HeaderName| {
         let name = folded(header.as_str());
-        let is_vouched_for =
-            from_proxy && header.as_str() == name && name != "forwarded" && name != "x-real-ip";
+        let is_vouched_for = from_proxy && VOUCHED.contains(&header.as_str());
         name.starts_with("x-auth-")
+            || (name.starts_with("x-forwarded-") && !is_vouched_for)
             || HOP_BY_HOP.contains(&&*name)
             || named.contains(&name)
-            || OTHER_PATHS.contains(&&*name)
+            || OTHER_ORIGINS.contains(&&*name)
             || (!keeps_methods && OTHER_METHODS.contains(&&*name))
-            || (FORWARDED.contains(&&*name) && !is_vouched_for)
             || name == "x-request-id"
             || name == "expect"
             || name == "content-length"
@@ -93,9 +89,20 @@ pub fn clean(headers: &mut HeaderMap, from_proxy: bool, keeps_methods: bool) {
     for name in refused {
         headers.remove(name);
     }
+    join_cookies(headers);
     if is_websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+}
+
+/// HTTP/2 may send a cookie a header, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -122,22 +129,19 @@ pub fn tell_origin(headers: &mut HeaderMap, peer: IpAddr, host: Option<&str>, is
 
 /// A page that was opened with the token in its address names that address in `Referer`.
 pub fn clean_referer(headers: &mut HeaderMap) {
-    let Some(value) = headers.get(header::REFERER) else { return };
-    let bytes = value.as_bytes();
-    let Some(start) = bytes.iter().position(|byte| *byte == b'?') else { return };
-    let (page, query) = (&bytes[..start], &bytes[start + 1..]);
-    let rest = std::str::from_utf8(query).ok().map(query::without_tokens);
-    if rest.as_ref().is_some_and(|rest| rest.as_deref() == std::str::from_utf8(query).ok()) {
-        return;
-    }
-    let mut page = page.to_vec();
-    if let Some(rest) = rest.flatten() {
-        page.push(b'?');
-        page.extend_from_slice(rest.as_bytes());
-    }
-    headers.remove(header::REFERER);
-    if let Ok(page) = HeaderValue::from_bytes(&page) {
-        headers.insert(header::REFERER, page);
+    let header::Entry::Occupied(mut referers) = headers.entry(header::REFERER) else { return };
+    for referer in referers.iter_mut() {
+        let bytes = referer.as_bytes();
+        let Some(start) = bytes.iter().position(|byte| *byte == b'?') else { continue };
+        let mut page = bytes[..start].to_vec();
+        let query = std::str::from_utf8(&bytes[start + 1..]).ok();
+        if let Some(rest) = query.and_then(|query| query::without_tokens(query, |_| true)) {
+            page.push(b'?');
+            page.extend_from_slice(rest.as_bytes());
+        }
+        if let Ok(page) = HeaderValue::from_bytes(&page) {
+            *referer = page;
+        }
     }
 }
 
@@ -185,6 +189,10 @@ mod tests {
             ("X_Forwarded_For", "1.2.3.4"),
             ("x-forwarded-host", "evil"),
             ("x-forwarded-proto", "https"),
+            ("X-Forwarded-User", "admin"),
+            ("x-forwarded-ssl", "on"),
+            ("X_Forwarded-Scheme", "https"),
+            ("x-client-ip", "1.2.3.4"),
         ];
         let mut headers = map(&sent);
         clean(&mut headers, false, true);
@@ -233,6 +241,13 @@ mod tests {
     }
 
     #[test]
+    fn cookies_of_http_2_become_one_header() {
+        let mut headers = map(&[("cookie", "a=1"), ("accept", "x"), ("cookie", "sid=2; b=3")]);
+        clean(&mut headers, false, true);
+        assert_eq!(headers, map(&[("cookie", "a=1; sid=2; b=3"), ("accept", "x")]));
+    }
+
+    #[test]
     fn a_websocket_is_the_one_upgrade() {
         let mut headers = map(&[
             ("connection", "keep-alive, Upgrade"),
@@ -256,6 +271,9 @@ mod tests {
             let mut headers = map(&[("referer", sent)]);
             clean_referer(&mut headers);
             assert_eq!(headers["referer"], left);
+            let mut headers = map(&[("referer", "https://a.example/?b=1"), ("referer", sent)]);
+            clean_referer(&mut headers);
+            assert_eq!(headers, map(&[("referer", "https://a.example/?b=1"), ("referer", left)]));
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod doorward;
 pub mod gateway;
+pub mod handover;
 pub mod headers;
 pub mod listener;
 pub mod member;

@@ -18,6 +18,7 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use hyper::body::Incoming;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -34,6 +35,9 @@ const HEAD_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 100;
 /// The most requests at a time on one connection (HTTP/2).
 const STREAMS: u32 = 128;
+
+/// How long a client may be silent before its machine is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Bounds of the listener.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +119,12 @@ impl<S> Accept<TcpStream, S> for Places {
         ready(match self.places.clone().try_acquire_owned() {
             Ok(place) => {
                 let (write_timeout, stalled) = (self.write_timeout, None);
-                stream.set_nodelay(true).map(|()| (Placed { stream, place, write_timeout, stalled }, service))
+                // A client that has vanished says nothing; asked, its machine or the network does.
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+                SockRef::from(&stream)
+                    .set_tcp_keepalive(&keepalive)
+                    .and_then(|()| stream.set_nodelay(true))
+                    .map(|()| (Placed { stream, place, write_timeout, stalled }, service))
             }
             Err(_) => {
                 tracing::warn!("a connection was closed: there are as many as there may be");

@@ -64,14 +64,27 @@ impl Default for Scan {
     }
 }
 
-/// Whether a body that begins so may be a JSON object; `None` if that cannot be told yet.
-pub fn may_be_object(body: &[u8]) -> Option<bool> {
-    let body = match body.strip_prefix(BYTE_ORDER_MARK) {
-        Some(rest) => rest,
-        None if !body.is_empty() && BYTE_ORDER_MARK.starts_with(body) => return None,
-        None => body,
-    };
-    body.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).map(|byte| *byte == b'{')
+/// Tells from how a body begins whether it may be a JSON object.
+#[derive(Default)]
+pub struct Beginning {
+    /// How many bytes are known to say nothing.
+    blank: usize,
+}
+
+impl Beginning {
+    /// Reads on, `body` being all that has come so far; `None` if it cannot be told yet.
+    pub fn may_be_object(&mut self, body: &[u8]) -> Option<bool> {
+        if self.blank == 0 {
+            if body.starts_with(BYTE_ORDER_MARK) {
+                self.blank = BYTE_ORDER_MARK.len();
+            } else if BYTE_ORDER_MARK.starts_with(body) {
+                return None;
+            }
+        }
+        let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        self.blank += body[self.blank..].iter().take_while(is_blank).count();
+        body.get(self.blank).map(|byte| *byte == b'{')
+    }
 }
 
 impl Scan {

@@ -14,7 +14,8 @@ use hyper_util::client::legacy::Client;
 use tokio::time::sleep_until;
 
 use crate::{
-    body::{Fault, Paced, Watch},
+    body::{Fault, Watch},
+    handover,
     refusal::Refusal,
     trust::Connector,
 };
@@ -88,6 +89,6 @@ impl Upstream {
         let mut response = response;
         // Our own version is what the client is answered in: an upstream of HTTP/1.0 must not end our connections.
         *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(|body| Body::new(Paced::new(body, self.patience.idle))))
+        Ok(response.map(|body| handover::within(self.patience.idle, body)))
     }
 }

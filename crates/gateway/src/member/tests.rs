@@ -102,9 +102,14 @@ fn objects_are_told_from_their_first_byte() {
         ("a={", Some(false)),
         ("\u{a0}{", Some(false)),
     ] {
-        assert_eq!(may_be_object(body.as_bytes()), expected, "{body:?}");
+        assert_eq!(Beginning::default().may_be_object(body.as_bytes()), expected, "{body:?}");
     }
-    assert_eq!(may_be_object(b"\xef\xbb"), None);
+    let bytes = b"\xef\xbb\xbf \n{";
+    let mut beginning = Beginning::default();
+    for length in 0..bytes.len() {
+        assert_eq!(beginning.may_be_object(&bytes[..length]), None, "{length}");
+    }
+    assert_eq!(beginning.may_be_object(bytes), Some(true));
 }
 
 #[test]

@@ -130,3 +130,27 @@ async fn websockets_pass_with_a_token() {
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     assert!(reached.try_recv().is_err());
 }
+
+/// A WebSocket may be open for days.
+#[tokio::test]
+async fn o3_websockets_take_no_place_of_requests() {
+    let (server, api) = (TestServer::start().await, Api::start().await);
+    let (address, _reached) = websocket_api().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let routes = format!(
+        "[[route]]\npath='/'\nupstream='http://{}'\n[[route]]\npath='/chat'\nupstream='http://{address}'\n",
+        api.address
+    );
+    std::fs::write(&file, routes).unwrap();
+    let limits = ["--max-requests", "1", "--max-websockets", "1", "--routes", file.to_str().unwrap()];
+    let gateway = Gateway::start(server.api, &limits);
+    let token = server.log_in(&server.demo).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!("GET /chat?token={token} HTTP/1.1\r\nHost: a\r\n{UPGRADE}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101"));
+    assert!(gateway.raw(head.as_bytes()).await.starts_with("HTTP/1.1 503"));
+    let answer = Answer::of(gateway.request("GET", "/x").bearer_auth(&token)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}

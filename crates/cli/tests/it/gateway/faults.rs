@@ -157,6 +157,49 @@ async fn h5_clients_that_do_not_read_are_cut_off() {
     drop(stream);
 }
 
+/// The same of one of HTTP/2 that never opens its window, so that nothing is ever written to it.
+#[tokio::test]
+async fn h5_clients_that_shut_their_window_are_cut_off() {
+    let (server, api) = (TestServer::start().await, Api::start().await);
+    let token = server.log_in(&server.demo).await;
+    let gateway = Gateway::before(&server, api.address, &["--max-requests", "1", "--idle-timeout", "300ms"]);
+    let builder = reqwest::Client::builder().http2_prior_knowledge();
+    let client = builder.http2_initial_stream_window_size(1).build().unwrap();
+    let request = client.get(format!("http://{}/source", gateway.address)).bearer_auth(&token);
+    let unread = request.send().await.unwrap();
+    assert_eq!(unread.status(), 200);
+    let ask = || Answer::of(gateway.request("GET", "/x").bearer_auth(&token));
+    assert_eq!(ask().await.status, 503, "the one place is taken");
+    let mut tries = 0;
+    while ask().await.status != 200 {
+        tries += 1;
+        assert!(tries < 100, "{}", gateway.stop());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(unread.bytes().await.is_err(), "an answer that was cut off is not taken for a whole one");
+}
+
+/// Who has shown no token takes no place of those who have.
+#[tokio::test]
+async fn o3_nobody_is_kept_out_by_those_without_a_token() {
+    let (server, api) = (TestServer::start().await, Api::start().await);
+    let token = server.log_in(&server.demo).await;
+    let gateway =
+        Gateway::before(&server, api.address, &["--max-requests", "1", "--header-timeout", "500ms"]);
+    let mut nobody = TcpStream::connect(gateway.address).await.unwrap();
+    nobody.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{").await.unwrap();
+    // It has its place when the next of its kind has none.
+    let another =
+        || async { gateway.raw(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{").await };
+    assert!(another().await.starts_with("HTTP/1.1 503"));
+    let answer = Answer::of(gateway.request("POST", "/x").bearer_auth(&token).body("{\"a\":1}")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Nor is it kept for longer than a head may take.
+    let mut answer = String::new();
+    nobody.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
 #[tokio::test]
 async fn connections_are_used_again() {
     let (server, api) = (TestServer::start().await, Api::start().await);

@@ -83,6 +83,36 @@ require.organisation = "CRMDEMO"
     assert_eq!(reached.header("x-http-method-override"), "");
     assert_eq!(Answer::of(gateway.request("GET", "/public")).await.status, 200);
     api.one();
+    // What only bears the name is the API's own: the link of an e-mail, say.
+    let link = "/public/confirm?token=abc123&x=1";
+    assert_eq!(Answer::of(gateway.request("GET", link)).await.status, 200);
+    assert_eq!(api.one().uri.to_string(), link);
+}
+
+/// F3: to servers that take `delete` for `DELETE` it would be what another route is for.
+#[tokio::test]
+async fn f3_no_spelling_of_a_method_leads_to_a_laxer_route() {
+    let (server, api) = (TestServer::start().await, Api::start().await);
+    let gateway = start(
+        &server,
+        &api,
+        "[[route]]\npath = '/prices'\nmethods = ['PUT', 'DELETE']\nupstream = 'API'\nrequire.organisation = 'OTHER'\n\
+         [[route]]\npath = '/prices'\nupstream = 'API'\n",
+    );
+    let token = server.log_in(&server.demo).await;
+    for (method, status) in [
+        ("DELETE", 403),
+        ("PUT", 403),
+        ("delete", 400),
+        ("Put", 400),
+        ("get", 400),
+        ("PURGE", 200),
+        ("GET", 200),
+    ] {
+        let answer = Answer::of(gateway.request(method, "/prices").bearer_auth(&token)).await;
+        assert_eq!(answer.status, status, "{method}: {answer:?}");
+        if status == 200 { drop(api.one()) } else { api.nothing() }
+    }
 }
 
 /// F3: the path that is compared is the path that is handed on.
@@ -94,7 +124,8 @@ async fn f3_no_path_of_a_client_leads_to_a_laxer_route() {
         &api,
         "[[route]]\npath = '/public'\nupstream = 'API'\npublic = true\n\
          [[route]]\npath = '/'\nupstream = 'API'\n\
-         [[route]]\npath = '/admin'\nupstream = 'API'\nrequire.organisation = 'OTHER'\n",
+         [[route]]\npath = '/admin'\nupstream = 'API'\nrequire.organisation = 'OTHER'\n\
+         [[route]]\npath = '/v1/items:purge'\nupstream = 'API'\nrequire.organisation = 'OTHER'\n",
     );
     let token = server.log_in(&server.demo).await;
     for path in [
@@ -107,6 +138,9 @@ async fn f3_no_path_of_a_client_leads_to_a_laxer_route() {
         "/public\\..\\admin",
         "/public/..%5cadmin",
         "/public/%252e%252e/admin",
+        "/public/%25252e%25252e/admin",
+        "/public/%c0%ae%c0%ae/admin",
+        "/%2561dmin",
         "//admin",
         "/./admin",
         "/Admin",
@@ -132,6 +166,10 @@ async fn f3_no_path_of_a_client_leads_to_a_laxer_route() {
     for (target, status, reached) in [
         ("/%61dmin/x", 403, None),
         ("/admin", 403, None),
+        ("/v1/items:purge", 403, None),
+        ("/v1/items%3Apurge", 403, None),
+        ("/v1/items%3apurge/%41", 403, None),
+        ("/v1/items%3A", 200, Some("/v1/items%3A")),
         ("http://evil.example/admin", 403, None),
         ("/administrator", 200, Some("/administrator")),
         ("/%6Frders/a%2Db", 200, Some("/orders/a-b")),
