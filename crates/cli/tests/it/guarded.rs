@@ -49,8 +49,17 @@ fn the_demonstration_does_what_it_says() {
             pasted.push_str("; echo\n");
         }
     }
+    // What a GET has in its body is no request of its own, with headers that nobody checked.
+    let hidden = r"POST /orders HTTP/1.1\r\nHost: a\r\nX-Auth-Organisation: CRMDEMO\r\nX-Auth-User: forged\r\nContent-Length: 0\r\n\r\n";
+    let lines: Vec<_> = pasted.lines().map(str::to_owned).collect();
+    let (release, before) = lines.split_last().unwrap();
+    let ask = before.iter().find(|line| line.contains("Bearer")).unwrap().trim_end_matches("; echo");
+    pasted = before.join("\n");
+    pasted.push_str(&format!(
+        "\nprintf '{hidden}' | {ask} -X GET -H 'Content-Type: a/b' --data-binary @-; echo\n{ask}; echo\n{release}\n"
+    ));
     // And what was let through before the release is let through no more.
-    for line in pasted.clone().lines().filter(|line| line.contains("/orders")) {
+    for line in before.iter().filter(|line| line.contains("/orders")) {
         pasted.push_str(line);
         pasted.push('\n');
     }
@@ -61,8 +70,10 @@ fn the_demonstration_does_what_it_says() {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line:?} in {told}")))
         .collect();
-    assert_eq!(answers.len(), 9, "{told}");
-    for (answer, by) in answers.iter().zip(["python", "python", "javascript", "javascript"]) {
+    assert_eq!(answers.len(), 11, "{told}");
+    for (answer, by) in
+        answers.iter().zip(["python", "python", "javascript", "javascript", "python", "python"])
+    {
         assert_eq!(answer["by"], by, "{told}");
         assert_eq!(answer["who"]["user"], "mpadministrator", "{told}");
         assert_eq!(answer["who"]["organisation"], "CRMDEMO", "{told}");
@@ -72,8 +83,9 @@ fn the_demonstration_does_what_it_says() {
     {
         assert_eq!(*answer, serde_json::json!({"item": item, "from": "mpadministrator"}), "{told}");
     }
-    assert_eq!(answers[4]["status"]["code"], "OK", "{told}");
-    for refused in &answers[5..] {
+    assert_eq!(answers[5]["orders"].as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(answers[6]["status"]["code"], "OK", "{told}");
+    for refused in &answers[7..] {
         assert_eq!(refused["status"]["code"], "INVALID_TOKEN", "{told}");
     }
 }
