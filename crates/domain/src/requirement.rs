@@ -21,7 +21,8 @@ pub struct Demands {
     key_address: bool,
 }
 
-/// Something that is named by its name or its id.
+/// Something that is named by its name or its id. What reads as an id is no name: otherwise whoever may name units could
+/// give one the id of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     folded: String,
@@ -30,7 +31,7 @@ struct Wanted {
 
 impl Wanted {
     fn is(&self, id: [u8; 16], name: &str) -> bool {
-        self.id == Some(id) || self.folded == fold(name).trim()
+        self.id.map_or_else(|| self.folded == fold(name).trim(), |wanted| wanted == id)
     }
 }
 
@@ -230,6 +231,25 @@ mod tests {
         assert_eq!(unmet(&[&[("organisation", &"02".repeat(16))]]), Some(Unmet::Organisation));
         assert_eq!(unmet(&[&[("organisation", "acme"), ("unit", "Shop")]]), Some(Unmet::Unit));
         assert_eq!(unmet(&[&[("method", "password")]]), Some(Unmet::Method));
+    }
+
+    /// F3: names are given by administrators of organisations, ids by nobody.
+    #[test]
+    fn f3_a_name_is_no_counterfeit_of_an_id() {
+        let id = "5e".repeat(16);
+        let named = Identity { organisation_code: id.clone(), unit_name: id.clone(), ..identity() };
+        for written in [id.clone(), id.to_uppercase(), format!(" {id} ")] {
+            for (name, unmet) in [("organisation", Unmet::Organisation), ("unit", Unmet::Unit)] {
+                let mut requirements = Requirements::default();
+                requirements.and(Demands::read([(name, &written)]).unwrap());
+                assert_eq!(requirements.unmet_by(&named), Some(unmet), "{written}");
+            }
+        }
+        // One digit less, and it is a name.
+        let named = Identity { unit_name: id[1..].to_owned(), ..identity() };
+        let mut requirements = Requirements::default();
+        requirements.and(Demands::read([("unit", &id[1..])]).unwrap());
+        assert_eq!(requirements.unmet_by(&named), None);
     }
 
     /// F3: what comes from another place, the client say, is demanded too and never instead.

@@ -37,8 +37,10 @@ use crate::{
         ("token" = Option<String>, Query, description = "The token, where it is nowhere else"),
         ("touch" = Option<String>, Query, description = "`false`: this is no use of the token"),
         ("require_organisation" = Option<String>, Query, description = "The token's organisation must be this: its code or id. \
-            These parameters may be repeated, and then one of their values will do"),
-        ("require_unit" = Option<String>, Query, description = "The token's unit must be this: its name or id"),
+            What reads as an id, 32 hexadecimal digits, is none but that. These parameters may be repeated, and then one \
+            of their values will do"),
+        ("require_unit" = Option<String>, Query, description = "The token's unit must be this: its name or id, \
+            which says as well of which organisation"),
         ("require_method" = Option<String>, Query, description = "`password` or `web_api_key`"),
         ("require_role" = Option<String>, Query, description = "`member` or `administrator`"),
         ("require_key_address" = Option<String>, Query, description = "`true`: the client's address must be one from which \
