@@ -39,6 +39,7 @@ tests_of_all!(
     a_valid_token_passes_and_an_ended_one_gets_the_envelope,
     a_use_slides_and_a_release_is_in_force_at_once,
     a_route_demands_more,
+    f3_a_demand_holds_for_every_spelling_of_its_path,
     methods_bodies_and_old_clients_pass,
     a_large_body_streams_through_and_doorward_gets_none,
     a_websocket_opens_for_a_valid_token_only,

@@ -107,16 +107,41 @@ pub fn a_use_slides_and_a_release_is_in_force_at_once(proxy: Proxy) {
 
 pub fn a_route_demands_more(proxy: Proxy) {
     let rig = Rig::demanding(proxy, "require_organisation=CRMDEMO&require_method=password");
-    assert_eq!(rig.get("/", &bearer(&rig.token())).status(), 200, "{}", rig.logs());
+    assert_eq!(rig.get("/admin/", &bearer(&rig.token())).status(), 200, "{}", rig.logs());
     is_genuine(&rig, &rig.arrived(), "a demand that is met");
     let other = rig.token_of(&rig.server.other);
-    for target in ["/", "/?require_organisation=OTHER", "/?require_organisation="] {
+    for target in ["/admin/", "/admin/?require_organisation=OTHER", "/admin/?require_organisation="] {
         let headers = format!("{}X-Auth-Require: organisation=OTHER\r\n", bearer(&other));
         is_envelope(&rig.get(target, &headers), 403, "FORBIDDEN");
     }
-    is_envelope(&rig.get(&format!("/?require_organisation=OTHER&token={other}"), ""), 403, "FORBIDDEN");
-    is_envelope(&rig.get("/", ""), 401, "INVALID_TOKEN");
+    is_envelope(&rig.get(&format!("/admin/?require_organisation=OTHER&token={other}"), ""), 403, "FORBIDDEN");
+    is_envelope(&rig.get("/admin/", ""), 401, "INVALID_TOKEN");
     assert!(rig.upstream.take().is_empty());
+    assert_eq!(rig.get("/orders", &bearer(&other)).status(), 200, "another route");
+    rig.finish();
+}
+
+/// What is demanded of a path is demanded of whatever an API takes for that path.
+pub fn f3_a_demand_holds_for_every_spelling_of_its_path(proxy: Proxy) {
+    let rig = Rig::demanding(proxy, "require_organisation=CRMDEMO");
+    let (token, other) = (rig.token(), rig.token_of(&rig.server.other));
+    for target in [
+        "/admin/x",
+        "/%61dmin/x",
+        "/admi%6E/x",
+        "/%61%64%6d%69%6e/x?a=/orders",
+        "http://api.example.com/%61dmin/x",
+    ] {
+        is_envelope(&rig.get(target, &bearer(&other)), 403, "FORBIDDEN");
+        assert!(rig.upstream.take().is_empty(), "{target}");
+        assert_eq!(rig.get(target, &bearer(&token)).status(), 200, "{target}: {}", rig.logs());
+        rig.arrived();
+    }
+    // To Caddy paths are the same in either case; to the others `/ADMIN/` is another path.
+    for target in ["/ADMIN/x", "/%41dmin/x"] {
+        let status = if proxy == Proxy::Caddy { 403 } else { 200 };
+        assert_eq!(rig.get(target, &bearer(&other)).status(), status, "{target}");
+    }
     rig.finish();
 }
 

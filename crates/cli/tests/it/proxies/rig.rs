@@ -58,7 +58,7 @@ impl Rig {
         Self::demanding(proxy, "")
     }
 
-    /// With a route that demands something, `require_role=administrator` for example.
+    /// With something demanded below `/admin/`, `require_role=administrator` for example.
     pub fn demanding(proxy: Proxy, demand: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let server = runtime.block_on(TestServer::start());
@@ -187,28 +187,45 @@ fn deploy(folder: &Path, file: &str, replacements: &[(&str, String)]) -> PathBuf
     path
 }
 
+/// Changes a file of the folder.
+fn edit(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(path).unwrap();
+    fs::write(path, change(text)).unwrap();
+}
+
+/// The lines from one that is this text to the next that is the other, both with them.
+fn block<'a>(text: &'a str, first: &str, last: &str) -> &'a str {
+    let start = text.find(&format!("\n{first}\n")).unwrap() + 1;
+    let length = text[start..].find(&format!("\n{last}\n")).unwrap() + last.len() + 2;
+    &text[start..start + length]
+}
+
+/// What the files demand in their comments.
+const DEMANDED: &str = "require_role=administrator";
+
 fn configure(proxy: Proxy, demand: &str, folder: &Path, addresses: &Addresses) -> Command {
     let local = |port: u16| format!("127.0.0.1:{port}");
     let shown = folder.display();
     let doorward = ("127.0.0.1:8080", local(addresses.doorward));
     let upstream = ("127.0.0.1:9000", local(addresses.upstream));
-    // As the comments in the files say that it is done.
-    let verify = if demand.is_empty() { "/verify".to_owned() } else { format!("/verify?{demand}") };
+    // Demands are made as the comments in the files and the pages say.
     match proxy {
         Proxy::Nginx => {
             let listen = ("listen 80;", format!("listen {};", local(addresses.proxy)));
             let logs = ("/var/log/nginx/", format!("{shown}/"));
-            let site = deploy(
-                folder,
-                "nginx/doorward.conf",
-                &[
-                    doorward,
-                    upstream,
-                    listen,
-                    logs,
-                    ("http://doorward/verify;", format!("http://doorward{verify};")),
-                ],
-            );
+            let site = deploy(folder, "nginx/doorward.conf", &[doorward, upstream, listen, logs]);
+            if !demand.is_empty() {
+                edit(&site, |text| {
+                    let question = block(&text, "    location = /.doorward-verify {", "    }");
+                    let mine = question
+                        .replace("= /.doorward-verify {", "= /.doorward-verify-admin {")
+                        .replace("http://doorward/verify;", &format!("http://doorward/verify?{demand};"));
+                    let route = block(&text, "    location / {", "    }")
+                        .replace("location / {", "location /admin/ {")
+                        .replace("auth_request /.doorward-verify;", "auth_request /.doorward-verify-admin;");
+                    text.replace(question, &format!("{question}{mine}{route}"))
+                });
+            }
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                 .map(|kind| format!("{kind}_temp_path {shown}/{kind};\n"))
                 .concat();
@@ -230,18 +247,19 @@ fn configure(proxy: Proxy, demand: &str, folder: &Path, addresses: &Addresses) -
             let logs = ("/var/log/caddy/", format!("{shown}/"));
             // Its administration listens on one port for all of a machine.
             let options = ("{\n\t# Errors", "{\n\tadmin off\n\t# Errors".to_owned());
-            let file = deploy(
-                folder,
-                "caddy/Caddyfile",
-                &[
-                    doorward,
-                    upstream,
-                    site,
-                    logs,
-                    options,
-                    ("rewrite /verify?\n", format!("rewrite /verify?{demand}\n")),
-                ],
-            );
+            let file = deploy(folder, "caddy/Caddyfile", &[doorward, upstream, site, logs, options]);
+            if !demand.is_empty() {
+                edit(&file, |text| {
+                    let route = block(&text, "\troute {", "\t}");
+                    let snippet = route.replace("rewrite /verify?\n", "rewrite /verify?{args.0}\n");
+                    let handled = format!(
+                        "\thandle /admin/* {{\n\t\timport guarded {demand}\n\t}}\n\
+                         \thandle {{\n\t\timport guarded \"\"\n\t}}\n"
+                    );
+                    let site = text.replace(route, &handled);
+                    site.replacen("\nhttp://", &format!("\n(guarded) {{\n{snippet}}}\n\nhttp://"), 1)
+                });
+            }
             let mut command = Command::new("caddy");
             command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
             command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
@@ -249,25 +267,17 @@ fn configure(proxy: Proxy, demand: &str, folder: &Path, addresses: &Addresses) -
         }
         Proxy::Haproxy => {
             let lua = deploy(folder, "haproxy/doorward.lua", &[doorward]);
-            let demanded = if demand.is_empty() {
-                String::new()
-            } else {
-                format!("http-request set-var(txn.demands) str('{demand}')")
-            };
             let bind = ("bind :80", format!("bind {}", local(addresses.proxy)));
             let log = ("log /dev/log local0", "log stdout format raw local0".to_owned());
             let script = ("/etc/haproxy/doorward.lua", lua.display().to_string());
-            let file = deploy(
-                folder,
-                "haproxy/haproxy.cfg",
-                &[
-                    upstream,
-                    bind,
-                    log,
-                    script,
-                    ("#http-request set-var(txn.demands) str(require_role=administrator)", demanded),
-                ],
-            );
+            let file = deploy(folder, "haproxy/haproxy.cfg", &[upstream, bind, log, script]);
+            if !demand.is_empty() {
+                edit(&file, |text| {
+                    let text = text
+                        .replace("#http-request set-var(txn.demands)", "http-request set-var(txn.demands)");
+                    text.replace(&format!("str({DEMANDED})"), &format!("str('{demand}')"))
+                });
+            }
             let mut command = Command::new("haproxy");
             command.arg("-db").arg("-f").arg(file);
             command
@@ -277,24 +287,13 @@ fn configure(proxy: Proxy, demand: &str, folder: &Path, addresses: &Addresses) -
             let host = ("<VirtualHost *:80>", format!("<VirtualHost {}>", local(addresses.proxy)));
             let logs = ("${APACHE_LOG_DIR}/", format!("{shown}/"));
             let script = ("/etc/apache2/doorward.lua", lua.display().to_string());
-            let site = deploy(
-                folder,
-                "apache/doorward.conf",
-                &[
-                    upstream,
-                    host,
-                    logs,
-                    script,
-                    (
-                        "#SetEnvIf Request_URI ^/admin/ doorward_demands=require_role=administrator",
-                        if demand.is_empty() {
-                            String::new()
-                        } else {
-                            format!("SetEnvIf Request_URI ^/ doorward_demands={demand}")
-                        },
-                    ),
-                ],
-            );
+            let site = deploy(folder, "apache/doorward.conf", &[upstream, host, logs, script]);
+            if !demand.is_empty() {
+                edit(&site, |text| {
+                    let commented = block(&text, "    #<Location \"/admin/\">", "    #</Location>");
+                    text.replace(commented, &commented.replace('#', "").replace(DEMANDED, demand))
+                });
+            }
             let modules = "/usr/lib/apache2/modules";
             let names = [
                 "mpm_event",
