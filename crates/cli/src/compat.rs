@@ -1,8 +1,9 @@
 //! `doorward compat`: what clients of an old server send and get is recorded, and replayed against Doorward, so that a
 //! move is a measurement and not a hope.
 //!
-//! A recording has no secret in it: each has a name instead ([`secrets`]), the same wherever it comes up again. To replay
-//! it, the passwords and keys are given their values again; tokens are those that the new server gives.
+//! Secrets that stand where the old API or its like has them, [`secrets`] says where, are not in a recording: each has a name
+//! instead, the same wherever it comes up again. To replay it, the passwords and keys are given their values again; tokens are
+//! those that the new server gives.
 
 mod exchange;
 mod record;

@@ -98,8 +98,12 @@ pub(super) async fn run(args: &Record) -> anyhow::Result<()> {
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;
-    let count = recorder.written.lock().unwrap_or_else(PoisonError::into_inner).count;
-    eprintln!("{count} requests are in {}, without their secrets.", args.file.display());
+    let written = recorder.written.lock().unwrap_or_else(PoisonError::into_inner);
+    let (count, unreadable) = (written.count, written.names.unreadable());
+    eprintln!(
+        "{count} requests are in {}, without their secrets; {unreadable} bodies were left out, being neither JSON nor a form.",
+        args.file.display()
+    );
     Ok(())
 }
 

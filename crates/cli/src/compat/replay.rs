@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     exchange::{Answer, Exchange},
     record::read_url,
-    secrets::{Values, name_of, names_in},
+    secrets::{UNREADABLE_BODY, Values, kind_of, name_of, names_in, showable},
 };
 use crate::{args::WrongUse, client::plain};
 
@@ -73,6 +73,11 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<ExitCode> {
     let (mut same, mut differing, mut unsent) = (0_u64, 0_u64, 0_u64);
     for (place, exchange) in exchanges.iter().enumerate() {
         let called = format!("{}: {} {}", place + 1, plain(&exchange.method), plain(&exchange.target));
+        if exchange.body == UNREADABLE_BODY {
+            unsent += 1;
+            crate::print(&format!("{called}\n    was not sent: its body could not be recorded\n"))?;
+            continue;
+        }
         let answered = match send(&client, &server, exchange, &values).await? {
             Ok(answered) => answered,
             Err(name) => {
@@ -207,26 +212,36 @@ fn compare(recorded: &Answer, answered: &Answer) -> Vec<String> {
         ));
     }
     match (serde_json::from_str(&recorded.body), serde_json::from_str(&answered.body)) {
-        (Ok(recorded), Ok(answered)) => compare_json("", &recorded, &answered, &mut differences),
+        (Ok(recorded), Ok(answered)) => compare_json("", None, &recorded, &answered, &mut differences),
         _ if recorded.body == answered.body => {}
+        _ if recorded.body == UNREADABLE_BODY => {
+            differences.push("body: the old server's could not be recorded".to_owned());
+        }
         _ => differences.push("body: it is another text".to_owned()),
     }
     differences
 }
 
-fn compare_json(place: &str, recorded: &Value, answered: &Value, differences: &mut Vec<String>) {
-    let shown = |value: &Value| match value {
-        // It may be a secret that the other server gave.
+/// `kind` is that of the secret which is at this place.
+fn compare_json(
+    place: &str,
+    kind: Option<&'static str>,
+    recorded: &Value,
+    answered: &Value,
+    differences: &mut Vec<String>,
+) {
+    let shown = |value: &Value, kind| match value {
         Value::String(text) if name_of(text).is_none() && text.len() > 200 => "a long text".to_owned(),
-        other => plain(&other.to_string()),
+        // The other server's secrets are in force.
+        other => plain(&showable(other, kind).to_string()),
     };
     match (recorded, answered) {
         (Value::Object(one), Value::Object(other)) => {
             for (name, value) in one {
-                let place = format!("{place}/{name}");
+                let (place, kind) = (format!("{place}/{name}"), kind_of(name).or(kind));
                 match other.get(name) {
-                    Some(answered) => compare_json(&place, value, answered, differences),
-                    None => differences.push(format!("{}: {} -> absent", plain(&place), shown(value))),
+                    Some(answered) => compare_json(&place, kind, value, answered, differences),
+                    None => differences.push(format!("{}: {} -> absent", plain(&place), shown(value, kind))),
                 }
             }
             for name in other.keys().filter(|name| !one.contains_key(*name)) {
@@ -235,7 +250,7 @@ fn compare_json(place: &str, recorded: &Value, answered: &Value, differences: &m
         }
         (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
             for (index, (one, other)) in one.iter().zip(other).enumerate() {
-                compare_json(&format!("{place}/{index}"), one, other, differences);
+                compare_json(&format!("{place}/{index}"), kind, one, other, differences);
             }
         }
         (Value::String(one), Value::String(other)) if name_of(one).is_some() => {
@@ -244,7 +259,12 @@ fn compare_json(place: &str, recorded: &Value, answered: &Value, differences: &m
             }
         }
         _ if recorded == answered => {}
-        _ => differences.push(format!("{}: {} -> {}", plain(place), shown(recorded), shown(answered))),
+        _ => differences.push(format!(
+            "{}: {} -> {}",
+            plain(place),
+            shown(recorded, kind),
+            shown(answered, kind)
+        )),
     }
 }
 
@@ -277,6 +297,18 @@ mod tests {
                 "/status/x: absent -> present",
             ]
         );
+        let none = answer(200, r#"{"status":{"code":"OK","message":null},"data":{"token":null,"a":[1,2]}}"#);
+        let more = answer(
+            200,
+            r#"{"status":{"code":"OK","message":null},"data":{"token":"EC13","a":{"newToken":7}}}"#,
+        );
+        // H2: what the other server gave is in force.
+        assert_eq!(
+            compare(&none, &more),
+            ["/data/a: [1,2] -> {\"newToken\":\"a secret\"}", "/data/token: null -> \"a secret\""]
+        );
+        let unreadable = Answer { body: UNREADABLE_BODY.into(), ..answer(200, "") };
+        assert_eq!(compare(&unreadable, &more), ["body: the old server's could not be recorded"]);
         let text = Answer { content_type: Some("text/html".into()), ..answer(200, "<p>") };
         assert_eq!(
             compare(&recorded, &text),

@@ -1,26 +1,99 @@
 //! Secrets out of a recording and into it again.
 //!
-//! A secret is known by where it stands: the members `password`, `new_password`, `token` and `secret` of JSON, the query
-//! parameter `token`, the user of HTTP Basic, a Bearer token. Once known, it is replaced wherever it comes up.
+//! A secret is known by where it stands: what JSON, forms and queries have under a name such as `password`, `newPassword`,
+//! `token` or `secret` ([`kind_of`]), and all of `Authorization` but its scheme. Once known, it is replaced wherever it comes
+//! up. A body in which places have no names is not written down at all.
 
 use std::collections::HashMap;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::Value;
+
+/// Reads what Doorward reads: old clients leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What stands for a secret begins and ends so; no JSON or header of the old API has it.
 const OPEN: &str = "{{";
 const CLOSE: &str = "}}";
 
-/// The kinds of secrets, by the members that hold them.
-const MEMBERS: [(&str, &str); 4] =
-    [("password", "password"), ("new_password", "password"), ("token", "token"), ("secret", "key")];
+/// What stands for a body that is neither JSON nor a form, and its name.
+pub(super) const UNREADABLE_BODY: &str = "{{unreadable body}}";
+const UNREADABLE_BODY_NAME: &str = "unreadable body";
+
+/// The kind of the names of what could not be decoded, and is sent as it is.
+const UNDECODED: &str = "unreadable";
+
+/// The kind of secret that is under a name; `None` if it is none. Rather too much is a secret than too little.
+pub(super) fn kind_of(name: &str) -> Option<&'static str> {
+    let name: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let is_password = ["password", "passwd", "passphrase", "passcode"].iter().any(|part| name.contains(part))
+        || name.ends_with("pwd")
+        || matches!(name.as_str(), "pass" | "pin");
+    let is_key = name.contains("secret") || name.ends_with("apikey") || name == "key";
+    let is_token = name.ends_with("token") || name.ends_with("tokens");
+    match (is_password, is_key, is_token) {
+        (true, _, _) => Some("password"),
+        (_, true, _) => Some("key"),
+        (_, _, true) => Some("token"),
+        _ => None,
+    }
+}
+
+/// Replaces the texts and numbers of JSON by what `replace` says; it is told the kind of secret that each is.
+fn replace_in(
+    json: &mut Value,
+    kind: Option<&'static str>,
+    replace: &mut dyn FnMut(Option<&'static str>, &str) -> Option<String>,
+) {
+    let replaced = match json {
+        Value::Object(members) => {
+            return members
+                .iter_mut()
+                .for_each(|(name, value)| replace_in(value, kind_of(name).or(kind), replace));
+        }
+        Value::Array(items) => return items.iter_mut().for_each(|item| replace_in(item, kind, replace)),
+        Value::String(text) => replace(kind, text),
+        Value::Number(number) if kind.is_some() => replace(kind, &number.to_string()),
+        Value::Number(_) | Value::Bool(_) | Value::Null => None,
+    };
+    if let Some(text) = replaced {
+        *json = Value::from(text);
+    }
+}
+
+/// JSON as it may be shown: whatever is a secret, being of this kind or by a name within, is not in it.
+pub(super) fn showable(json: &Value, kind: Option<&'static str>) -> Value {
+    let mut json = json.clone();
+    replace_in(&mut json, kind, &mut |kind, text| {
+        (kind.is_some() && !text.is_empty() && name_of(text).is_none()).then(|| "a secret".to_owned())
+    });
+    json
+}
+
+/// Whether a body is a form: names and values, in the characters of which forms are made.
+fn is_form(body: &str) -> bool {
+    let is_of_form = |c: char| c.is_ascii_graphic() && !"\"<>{}\\^`|".contains(c);
+    body.chars().all(is_of_form) && body.split('&').all(|pair| pair.contains('=') || pair.is_empty())
+}
+
+/// How long JSON is without blanks, wherever they are.
+fn solid_length(json: &str) -> usize {
+    json.chars().filter(|c| !c.is_ascii_whitespace()).count()
+}
 
 /// The secrets that have come up, with their names.
 #[derive(Default)]
 pub(super) struct Names {
     by_secret: HashMap<String, String>,
     counts: HashMap<&'static str, u32>,
+    unreadable: u64,
 }
 
 impl Names {
@@ -36,36 +109,37 @@ impl Names {
         name
     }
 
+    /// How many bodies were not written down.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
     /// A body without secrets.
     pub(super) fn conceal_body(&mut self, body: &str) -> String {
-        match serde_json::from_str::<Value>(body) {
-            Ok(mut json) => {
-                let before = json.clone();
-                self.conceal_json(&mut json);
-                // What has no secret stays as it was written, blanks and all.
-                if json == before { self.conceal_known(body) } else { json.to_string() }
-            }
-            Err(_) => self.conceal_form(body),
+        let json = serde_json::from_str::<Value>(body).ok();
+        // Alone, a text or a number may be a token.
+        if let Some(mut json) = json.filter(|json| json.is_object() || json.is_array()) {
+            let before = json.clone();
+            self.conceal_json(&mut json);
+            let concealed = json.to_string();
+            // What has no secret stays as it was written, blanks and all; unless a member was repeated, of which the parser
+            // keeps one.
+            let is_whole = json == before && solid_length(body) == solid_length(&concealed);
+            return if is_whole { self.conceal_known(body) } else { concealed };
         }
+        if body.trim().is_empty() || is_form(body) {
+            return self.conceal_form(body);
+        }
+        self.unreadable += 1;
+        UNREADABLE_BODY.to_owned()
     }
 
     fn conceal_json(&mut self, json: &mut Value) {
-        match json {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    let kind = MEMBERS.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
-                    match (kind, &value) {
-                        (Some((_, kind)), Value::String(secret)) if !secret.is_empty() => {
-                            *value = Value::from(self.name(kind, &secret.clone()));
-                        }
-                        _ => self.conceal_json(value),
-                    }
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.conceal_json(item)),
-            Value::String(text) => *text = self.conceal_known(text),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
+        replace_in(json, None, &mut |kind, text| match kind {
+            _ if text.is_empty() => None,
+            Some(kind) => Some(self.name(kind, text)),
+            None => Some(self.conceal_known(text)),
+        });
     }
 
     /// A query or a form without secrets.
@@ -75,29 +149,37 @@ impl Names {
     }
 
     fn conceal_pair(&mut self, pair: &str) -> String {
-        let Some((name, value)) = pair.split_once('=') else { return pair.to_owned() };
-        let kind = MEMBERS.iter().find(|(member, _)| member.eq_ignore_ascii_case(name));
-        let Some((_, kind)) = kind.filter(|_| !value.is_empty()) else { return pair.to_owned() };
-        let decoded = form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
-        format!("{name}={}", self.name(kind, &decoded.unwrap_or_else(|| value.to_owned())))
+        let decoded = form_urlencoded::parse(pair.as_bytes()).next();
+        let (Some((written, _)), Some((name, value))) = (pair.split_once('='), decoded) else {
+            return pair.to_owned();
+        };
+        match kind_of(&name).filter(|_| !value.is_empty()) {
+            Some(kind) => format!("{written}={}", self.name(kind, &value)),
+            None => pair.to_owned(),
+        }
     }
 
     /// A value of `Authorization` without secrets.
     pub(super) fn conceal_authorization(&mut self, value: &str) -> String {
-        let Some((scheme, rest)) = value.trim().split_once(' ') else { return self.conceal_known(value) };
+        let value = value.trim();
+        let Some((scheme, rest)) = value.split_once(' ') else {
+            let is_scheme = ["", "basic", "bearer"].iter().any(|known| value.eq_ignore_ascii_case(known));
+            return if is_scheme { value.to_owned() } else { self.name("key", value) };
+        };
+        let rest = rest.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            return format!("{scheme} {}", self.name("token", rest.trim()));
+            return format!("{scheme} {}", self.name("token", rest));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
-            return format!("{scheme} {OPEN}other{CLOSE}");
+            return format!("{scheme} {}", self.name("credentials", rest));
         }
-        let decoded =
-            BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let Some(decoded) = decoded else { return format!("{scheme} {OPEN}unreadable{CLOSE}") };
-        let (user, password) = decoded.split_once(':').unwrap_or((&decoded, ""));
+        let decoded = BASE64.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        // Readable in the recording, and encoded again when it is sent.
+        let Some((user, password)) = decoded.as_deref().and_then(|text| text.split_once(':')) else {
+            return format!("{scheme} {}", self.name(UNDECODED, rest));
+        };
         let user = if user.is_empty() { String::new() } else { self.name("key", user) };
         let password = if password.is_empty() { String::new() } else { self.name("password", password) };
-        // Readable in the recording; it is encoded again when it is sent.
         format!("{scheme} {user}:{password}")
     }
 
@@ -142,8 +224,11 @@ impl Values {
     pub(super) fn reveal_authorization(&self, value: &str) -> Result<String, String> {
         let revealed = self.reveal(value, str::to_owned)?;
         Ok(match revealed.split_once(' ') {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("basic") => {
-                format!("{scheme} {}", BASE64_STANDARD.encode(rest))
+            Some((scheme, rest))
+                if scheme.eq_ignore_ascii_case("basic")
+                    && !names_in(value).iter().any(|name| is_undecoded(name)) =>
+            {
+                format!("{scheme} {}", BASE64.encode(rest))
             }
             _ => revealed,
         })
@@ -162,11 +247,11 @@ impl Values {
             (Value::Array(recorded), Value::Array(answered)) => {
                 recorded.iter().zip(answered).for_each(|(one, other)| self.learn(one, other));
             }
-            (Value::String(recorded), Value::String(answered)) => {
-                if let Some(name) = name_of(recorded) {
-                    self.set(name, answered);
-                }
-            }
+            (Value::String(recorded), answered) => match (name_of(recorded), answered) {
+                (Some(name), Value::String(text)) => self.set(name, text),
+                (Some(name), Value::Number(number)) => self.set(name, &number.to_string()),
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -177,10 +262,15 @@ pub(super) fn name_of(text: &str) -> Option<&str> {
     text.strip_prefix(OPEN)?.strip_suffix(CLOSE).filter(|name| !name.contains(OPEN))
 }
 
-/// The names in a text.
+fn is_undecoded(name: &str) -> bool {
+    name.split_once(' ').is_some_and(|(kind, _)| kind == UNDECODED)
+}
+
+/// The names in a text; that of a body that was not written down is none.
 pub(super) fn names_in(text: &str) -> Vec<&str> {
     let parts = text.split(OPEN).skip(1);
-    parts.filter_map(|part| part.split_once(CLOSE).map(|(name, _)| name)).collect()
+    let names = parts.filter_map(|part| part.split_once(CLOSE).map(|(name, _)| name));
+    names.filter(|name| *name != UNREADABLE_BODY_NAME).collect()
 }
 
 #[cfg(test)]
@@ -201,17 +291,73 @@ mod tests {
         assert!(answer.contains("{{token 1}}") && !answer.contains("CANARY"), "{answer}");
         assert_eq!(names.conceal_form("x=1&token=CANARY-2&y"), "x=1&token={{token 1}}&y");
         assert_eq!(names.conceal_authorization("Bearer CANARY-2"), "Bearer {{token 1}}");
-        let basic = format!("Basic {}", BASE64_STANDARD.encode("CANARY-3:"));
+        let basic = format!("Basic {}", BASE64.encode("CANARY-3:"));
         assert_eq!(names.conceal_authorization(&basic), "Basic {{key 1}}:");
         assert_eq!(names.conceal_known("/orders/CANARY-2"), "/orders/{{token 1}}");
-        assert_eq!(names.conceal_authorization("Digest CANARY-4"), "Digest {{other}}");
-        assert_eq!(names.conceal_body("not json CANARY-2"), "not json {{token 1}}");
+        assert_eq!(names.conceal_authorization("Digest CANARY-4"), "Digest {{credentials 1}}");
+        assert_eq!(names.conceal_body("not json CANARY-2"), UNREADABLE_BODY);
+    }
+
+    #[test]
+    fn s1_secrets_have_names_however_they_are_spelt() {
+        let mut names = Names::default();
+        for body in [
+            r#"{"password":19283746}"#,
+            r#"{"newPassword":"19283746"}"#,
+            r#"{"p\u0061ssword":"19283746"}"#,
+            r#"{"PASS-WORD":["19283746"],"token":{"value":"19283746"}}"#,
+            r#"{"password":"19283746","password":{}}"#,
+            r#"{"a":{"password":"19283746"},"a":1}"#,
+            "old_password=19283746&x=1",
+            "p%61ssword=%31928374%36",
+        ] {
+            let concealed = names.conceal_body(body);
+            assert!(!concealed.contains("92837"), "{body}: {concealed}");
+        }
+        assert_eq!(names.unreadable(), 0);
+        for body in [
+            "\u{feff}{\"password\":\"19283746\"}",
+            "{\u{a0}\"password\":\"19283746\"}",
+            "{\"password\":\"19283746\",}",
+            "--x\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n19283746\r\n--x--\r\n",
+            "password=192&83746",
+            "<password>19283746</password>",
+            "19283746",
+            "\"19283746\"",
+        ] {
+            assert_eq!(names.conceal_body(body), UNREADABLE_BODY, "{body}");
+        }
+        assert_eq!(names.unreadable(), 8);
+        assert_eq!(names_in(UNREADABLE_BODY), [""; 0]);
+        assert_eq!(names.conceal_form("%74oken=CANARY-5&y"), "%74oken={{token 1}}&y");
+        assert_eq!(names.conceal_authorization("CANARY-6"), "{{key 1}}");
+        // Without its padding, and what cannot be read.
+        let basic = BASE64.encode("CANARY-77:");
+        assert_eq!(
+            names.conceal_authorization(&format!("Basic {}", basic.trim_end_matches('='))),
+            "Basic {{key 2}}:"
+        );
+        assert_eq!(names.conceal_authorization("Basic CANARY-8"), "Basic {{unreadable 1}}");
+        assert_eq!(names.conceal_authorization("Basic CANARY-9"), "Basic {{unreadable 2}}");
+        assert_eq!(names.conceal_authorization("Bearer"), "Bearer");
+        let mut values = Values::default();
+        values.set("unreadable 1", "CANARY-8");
+        assert_eq!(values.reveal_authorization("Basic {{unreadable 1}}"), Ok("Basic CANARY-8".into()));
+    }
+
+    #[test]
+    fn h2_nothing_secret_is_shown() {
+        let shown = |kind, json: Value| showable(&json, kind).to_string();
+        assert_eq!(shown(Some("token"), json!("EC13")), "\"a secret\"");
+        assert_eq!(shown(None, json!({"tokens": ["EC13"], "x": "y"})), r#"{"tokens":["a secret"],"x":"y"}"#);
+        assert_eq!(shown(Some("token"), json!(null)), "null");
+        assert_eq!(shown(Some("token"), json!("{{token 1}}")), "\"{{token 1}}\"");
     }
 
     #[test]
     fn what_has_no_secret_stays_as_it_was_written() {
         let mut names = Names::default();
-        for body in ["", "{ \"status\" : {} }", "[1, 2]", "plain text", "a=b&c"] {
+        for body in ["", "\r\n", "{ \"status\" : {} }", "[1, 2]", "a=b&c=", "x=1&"] {
             assert_eq!(names.conceal_body(body), body);
         }
     }
@@ -228,7 +374,7 @@ mod tests {
         assert_eq!(plain("a {{token 1}} b {{token 2}}"), Ok("a T b U".into()));
         assert_eq!(plain("{{password 1}}"), Err("password 1".into()));
         assert_eq!(plain("{{"), Ok("{{".into()));
-        let basic = format!("Basic {}", BASE64_STANDARD.encode("K:"));
+        let basic = format!("Basic {}", BASE64.encode("K:"));
         assert_eq!(values.reveal_authorization("Basic {{key 1}}:"), Ok(basic));
         assert_eq!((name_of("{{key 1}}"), name_of("x{{key 1}}")), (Some("key 1"), None));
     }
