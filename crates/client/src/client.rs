@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, try_join_all},
 };
 use secrecy::SecretString;
 
@@ -25,7 +25,9 @@ use crate::{Connection, Credentials, Error, Token, Verdict, Verifier, credential
 /// How long the same failure is answered before a login is tried again: at first, and at most.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a client that is dropped without a shutdown tries to release its token.
+/// How many tokens that others have followed are kept in mind, to be released at last: more than are in force at a time.
+const MOST_FOLLOWED: usize = 8;
+/// How long a client that is dropped without a shutdown tries to release its tokens.
 const PARTING: Duration = Duration::from_secs(2);
 
 /// A token that many tasks share. Clones are the same client.
@@ -39,8 +41,8 @@ const PARTING: Duration = Duration::from_secs(2);
 ///   is asked then, and there is a new login only if the token has ended.
 /// - After a login that failed, the same error is given for a second, then two, and at most a minute: a wrong password
 ///   in a loop does not lock an account.
-/// - [`shutdown`](Self::shutdown) releases the token. Dropping the last clone tries to do so as well, while the runtime
-///   lasts.
+/// - [`shutdown`](Self::shutdown) releases the token, and those before it that are still in force. Dropping the last clone
+///   tries to do so as well, while the runtime lasts.
 ///
 /// ```no_run
 /// use doorward_client::{Client, Connection, Credentials};
@@ -73,6 +75,8 @@ type Flight = Shared<BoxFuture<'static, Result<Token, Error>>>;
 struct State {
     credentials: Credentials,
     held: Option<Held>,
+    /// Tokens that were followed by another before their end: tasks may still use them. The oldest first.
+    followed: Vec<Held>,
     flight: Option<Flight>,
     failure: Option<Failure>,
     /// Raised by a change of password: what was under way before it counts for nothing.
@@ -118,6 +122,21 @@ impl State {
         }
     }
 
+    /// Holds this from now on.
+    fn hold(&mut self, held: Held, now: Duration) {
+        let before = self.held.replace(held);
+        let is_another = |before: &Held| self.held.as_ref().is_some_and(|held| held.token != before.token);
+        self.followed.extend(before.filter(is_another));
+        self.followed.retain(|followed| !followed.has_ended(now));
+        let too_many = self.followed.len().saturating_sub(MOST_FOLLOWED);
+        self.followed.drain(..too_many);
+    }
+
+    /// The tokens that may be in force, what is held first.
+    fn tokens(&self) -> Vec<Token> {
+        self.held.iter().chain(&self.followed).map(|held| held.token.clone()).collect()
+    }
+
     fn failed(&mut self, error: &Error, now: Duration) {
         let times = self.failure.as_ref().map_or(0, |failure| failure.times) + 1;
         let pause = PAUSE.saturating_mul(2_u32.saturating_pow(times - 1)).min(LONGEST_PAUSE);
@@ -143,6 +162,7 @@ impl Client {
         let state = State {
             credentials,
             held: None,
+            followed: Vec::new(),
             flight: None,
             failure: None,
             generation: 0,
@@ -253,15 +273,17 @@ impl Client {
         }
         state.generation += 1;
         state.held = None;
+        state.followed.clear();
         state.failure = None;
         Ok(())
     }
 
-    /// Releases the token and gives none any more. Call it before the program ends.
+    /// Releases the token, and those before it that are still in force, and gives none any more. Call it before the program
+    /// ends.
     ///
     /// # Errors
     ///
-    /// Those of [`Connection::release`]: the token may still be in force. It may be called again.
+    /// Those of [`Connection::release`]: tokens may still be in force. It may be called again.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let flight = {
             let mut state = self.0.state();
@@ -272,9 +294,13 @@ impl Client {
             // Whether it succeeded can be seen by whether there is a token.
             let _ = flight.await;
         }
-        let Some(token) = self.0.state().held.as_ref().map(|held| held.token.clone()) else { return Ok(()) };
-        self.0.connection.release(&token).await?;
-        self.0.state().held = None;
+        let tokens = self.0.state().tokens();
+        for token in tokens {
+            self.0.connection.release(&token).await?;
+            let mut state = self.0.state();
+            state.held.take_if(|held| held.token == token);
+            state.followed.retain(|held| held.token != token);
+        }
         Ok(())
     }
 }
@@ -333,7 +359,7 @@ impl Inner {
             return match outcome {
                 Ok(held) => {
                     let token = held.token.clone();
-                    state.held = Some(held);
+                    state.hold(held, now);
                     state.failure = None;
                     Ok(token)
                 }
@@ -383,18 +409,19 @@ impl Inner {
 }
 
 impl Drop for Inner {
-    /// Tries to release the token, as long as there is a runtime to do it.
+    /// Tries to release the tokens, as long as there is a runtime to do it.
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (Some(held), Ok(runtime)) = (state.held.take(), tokio::runtime::Handle::try_current()) else {
+        let tokens = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).tokens();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if tokens.is_empty() {
             return;
-        };
+        }
         let connection = self.connection.clone();
         runtime.spawn(async move {
-            let release = tokio::time::timeout(PARTING, connection.release(&held.token));
-            if !matches!(release.await, Ok(Ok(()))) {
+            let releases = try_join_all(tokens.iter().map(|token| connection.release(token)));
+            if !matches!(tokio::time::timeout(PARTING, releases).await, Ok(Ok(_))) {
                 tracing::warn!(
-                    "the token of a client that was dropped could not be released; it ends by itself"
+                    "a token of a client that was dropped could not be released; it ends by itself"
                 );
             }
         });

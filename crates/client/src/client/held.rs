@@ -64,6 +64,11 @@ impl Held {
         now >= self.due
     }
 
+    /// Whether it has ended by itself, as far as is known.
+    pub(super) fn has_ended(&self, now: Duration) -> bool {
+        now >= self.good_until + self.lifetime / 20
+    }
+
     /// Whether it can be given to somebody.
     pub(super) fn is_good(&self, now: Duration) -> bool {
         !self.is_suspect && now < self.good_until

@@ -257,6 +257,28 @@ async fn the_last_that_is_dropped_releases() {
     }
 }
 
+/// Ahead of the end of a key's token there is another, and both are in force for a while.
+#[tokio::test]
+async fn tokens_before_the_last_are_released_too() {
+    for is_dropped in [false, true] {
+        let server = TestServer::start().await;
+        let client = client(&server, key(&server.demo));
+        let first = client.token().await.unwrap();
+        server.clock.advance(110 * MINUTE);
+        let second = renewed(&client, &first).await;
+        assert!(server.is_in_force(first.expose()).await && server.is_in_force(second.expose()).await);
+        if is_dropped {
+            drop(client);
+        } else {
+            client.shutdown().await.unwrap();
+            assert!(!server.is_in_force(first.expose()).await && !server.is_in_force(second.expose()).await);
+        }
+        while server.is_in_force(first.expose()).await || server.is_in_force(second.expose()).await {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn c6_a_changed_password_is_used_from_then_on() {
     let server = TestServer::start().await;
