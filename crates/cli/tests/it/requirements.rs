@@ -93,6 +93,9 @@ async fn f3_demands_add_up_and_what_is_unknown_is_no_pass() {
         ("", &[("X-Auth-Require", "key_address=maybe")]),
     ] {
         is_forbidden(&ask(&server, &token, query, headers).await, "unknown here");
+        // Nobody but the holder of a token writes errors into the log with it.
+        let ended = "4AD9C84FA60F9FE407140E20F707726A";
+        ask(&server, ended, query, headers).await.is_problem(401, "INVALID_TOKEN", "");
     }
     // Behind the client's own path its query demands nothing, and the proxy's header still does.
     for path in ["/at/orders?require_colour=red", "/at/", "/at", "/at/batch", "/at/a%2Fb"] {

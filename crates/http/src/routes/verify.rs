@@ -98,7 +98,11 @@ pub(super) async fn judge<E: std::fmt::Display>(
     let requirements = match demanded() {
         Ok(requirements) => requirements,
         Err(error) => {
-            tracing::error!(%error, "a proxy demands what nobody can meet; mend its configuration");
+            // Whoever reaches this may demand anything; without a token they do not get to write errors into the log.
+            if state.doorkeeper.peek(&token).is_none() {
+                return Err(ApiError::InvalidToken);
+            }
+            tracing::error!(%error, "a proxy or a client demands what nobody can meet; mend its configuration");
             return Err(ApiError::Forbidden(MISCONFIGURED));
         }
     };
@@ -121,7 +125,7 @@ pub(super) async fn judge<E: std::fmt::Display>(
 const PATH: &str = "/verify";
 
 const MISCONFIGURED: &str =
-    "The proxy of this API demands something that is unknown here; tell its operator.";
+    "The proxy of this API, or the client, demands something that is unknown here; tell its operator.";
 
 fn unmet_text(unmet: Unmet) -> &'static str {
     match unmet {

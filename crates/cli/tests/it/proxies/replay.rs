@@ -101,6 +101,7 @@ fn deployed(file: &str) -> String {
 #[test]
 fn f2_the_configurations_of_traefik_and_envoy_name_every_header() {
     let (traefik, envoy) = (deployed("traefik/doorward.yml"), deployed("envoy/envoy.yaml"));
+    let grpc = deployed("envoy/grpc.yaml");
     let has_line = |text: &str, line: &str| text.lines().any(|known| known.trim() == line);
     for name in spoofs::reserved() {
         for spelling in spoofs::spellings(name)
@@ -110,7 +111,9 @@ fn f2_the_configurations_of_traefik_and_envoy_name_every_header() {
             let is_as_written = spelling.replace('_', "-") == name;
             assert!(!is_as_written || has_line(&traefik, &format!("{spelling}: \"\"")), "{spelling}");
         }
-        assert!(has_line(&envoy, &format!("- remove: {}", name.to_lowercase())), "{name}");
+        for envoy in [&envoy, &grpc] {
+            assert!(has_line(envoy, &format!("- remove: {}", name.to_lowercase())), "{name}");
+        }
     }
     for name in IDENTITY {
         assert!(has_line(&traefik, &format!("- {name}")), "{name}");
@@ -127,5 +130,8 @@ fn f2_the_configurations_of_traefik_and_envoy_name_every_header() {
         "- remove: token",
     ] {
         assert!(has_line(&envoy, line), "{line}");
+    }
+    for line in ["failure_mode_allow: false", "headers_with_underscores_action: DROP_HEADER"] {
+        assert!(has_line(&grpc, line), "{line}");
     }
 }
