@@ -2,7 +2,7 @@
 //!
 //! Services ask again and again, so what was read of the directory is remembered until the directory changes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use super::{
     Doorkeeper, LoginError,
@@ -60,8 +60,38 @@ impl Holder {
 /// Who is remembered: as many as there are keys in use and holders who asked, at most.
 #[derive(Default)]
 pub(super) struct Callers {
-    keys: RwLock<HashMap<KeyDigest, KnownKey>>,
-    holders: RwLock<HashMap<(UserId, Option<KeyId>), KnownHolder>>,
+    keys: RwLock<Remembered<KeyDigest, KnownKey>>,
+    holders: RwLock<Remembered<(UserId, Option<KeyId>), Option<Arc<Holder>>>>,
+}
+
+/// What was read of the directory, all of it at one number of changes.
+struct Remembered<K, V> {
+    changes: u64,
+    known: HashMap<K, V>,
+}
+
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Self {
+        Self { changes: 0, known: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash, V> Remembered<K, V> {
+    /// What holds at this number of changes.
+    fn get(&self, key: &K, changes: u64) -> Option<&V> {
+        self.known.get(key).filter(|_| self.changes == changes)
+    }
+
+    /// Remembers what was read at this number of changes, or after. What is older than anything here is of no use to anybody.
+    fn insert(&mut self, key: K, value: V, changes: u64) {
+        if changes > self.changes {
+            self.known.clear();
+            self.changes = changes;
+        }
+        if changes == self.changes {
+            self.known.insert(key, value);
+        }
+    }
 }
 
 struct KnownKey {
@@ -69,20 +99,12 @@ struct KnownKey {
     ends_at: Option<Timestamp>,
     allowed: Vec<Network>,
     addresses: AddressRules,
-    /// The number of changes of the directory before it was read.
-    changes: u64,
-}
-
-#[derive(Clone)]
-struct KnownHolder {
-    holder: Option<Arc<Holder>>,
-    changes: u64,
 }
 
 impl Callers {
     fn find_key(&self, digest: &KeyDigest, changes: u64, now: Timestamp, origin: &Origin) -> Option<Caller> {
         let keys = read(&self.keys);
-        let known = keys.get(digest).filter(|known| known.changes == changes)?;
+        let known = keys.get(digest, changes)?;
         let is_accepted = known.ends_at.is_none_or(|end| now < end)
             && is_allowed(&known.allowed, origin)
             && known.addresses.permits(origin.address);
@@ -116,11 +138,8 @@ impl Doorkeeper {
             ends_at: [key.expires_at, key.secret_ends_at].into_iter().flatten().min(),
             allowed: key.allowed_addresses,
             addresses: rules.addresses,
-            changes,
         };
-        let mut keys = write(&self.callers.keys);
-        keys.retain(|_, known| known.changes == changes);
-        keys.insert(digest, known);
+        write(&self.callers.keys).insert(digest, known, changes);
         Ok(caller)
     }
 
@@ -136,14 +155,30 @@ impl Doorkeeper {
     pub(crate) async fn find_holder(&self, live: &Live) -> Result<Option<Arc<Holder>>, StoreError> {
         let identity = live.subject.identity();
         let (who, changes) = ((identity.user, identity.method.key()), self.parts.journal.changes());
-        let known = read(&self.callers.holders).get(&who).cloned();
-        if let Some(known) = known.filter(|known| known.changes == changes) {
-            return Ok(known.holder);
+        let known = read(&self.callers.holders).get(&who, changes).cloned();
+        if let Some(holder) = known {
+            return Ok(holder);
         }
         let holder = self.parts.directory.find_holder(who.0, who.1).await?.map(Arc::new);
-        let mut holders = write(&self.callers.holders);
-        holders.retain(|_, known| known.changes == changes);
-        holders.insert(who, KnownHolder { holder: holder.clone(), changes });
+        write(&self.callers.holders).insert(who, holder.clone(), changes);
         Ok(holder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_holds_until_the_directory_changes() {
+        let mut remembered = Remembered::default();
+        remembered.insert("zoe", 1, 7);
+        remembered.insert("ann", 2, 7);
+        assert_eq!((remembered.get(&"zoe", 7), remembered.get(&"zoe", 8)), (Some(&1), None));
+        // Who has read before a change is late with it.
+        remembered.insert("zoe", 3, 8);
+        remembered.insert("ann", 4, 7);
+        assert_eq!((remembered.get(&"zoe", 8), remembered.get(&"ann", 8)), (Some(&3), None));
+        assert_eq!((remembered.get(&"ann", 7), remembered.known.len()), (None, 1));
     }
 }
