@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use doorward_domain::address::TrustedProxies;
-use doorward_testkit::{Options, TestServer};
+use doorward_testkit::{Answer, Options, TestServer};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{
@@ -19,9 +19,15 @@ use envoy_types::pb::{
     google::protobuf::value::Kind,
 };
 use serde_json::{Value, json};
-use tonic::{Code, transport::Channel};
+use tonic::{
+    Code,
+    transport::{Certificate, Channel, ClientTlsConfig},
+};
 
-use crate::program::{Server, run};
+use crate::{
+    binary::{PASSWORD, init},
+    program::{Server, run},
+};
 
 type Client = AuthorizationClient<Channel>;
 
@@ -495,16 +501,88 @@ async fn many_questions_at_once_are_each_answered() {
     assert_eq!(done, 1_000);
 }
 
+/// F1: what cannot be looked up is no pass, and no error that Envoy may be told to let pass.
+#[tokio::test]
+async fn f1_a_check_that_is_unavailable_is_a_denial() {
+    let server = TestServer::start().await;
+    let client = connect(server.ext_authz).await;
+    let token = server.log_in(&server.demo).await;
+    let database = rusqlite::Connection::open(server.folder().join("doorward.db")).unwrap();
+    let demanding = || bearer(&token).extension("role", "administrator");
+    database.execute_batch("ALTER TABLE user RENAME TO away").unwrap();
+    for _ in 0..2 {
+        let denied = demanding().denied_as(&client, 503, "UNAVAILABLE").await;
+        assert_eq!(value(&denied.headers, "retry-after"), "1");
+    }
+    let counted = "doorward_requests_total{endpoint=\"ext_authz\",outcome=\"UNAVAILABLE\"}";
+    assert_eq!(server.metric(counted).await, 2.0);
+    // What is in memory needs no database.
+    bearer(&token).passes(&client).await;
+    database.execute_batch("ALTER TABLE away RENAME TO user").unwrap();
+    demanding().passes(&client).await;
+}
+
+/// With a certificate the listener speaks HTTP/2 over TLS where it is not on loopback, which a client of gRPC agrees on by ALPN.
+#[tokio::test]
+#[cfg_attr(missing_openssl, ignore = "needs openssl")]
+async fn questions_come_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (config, certificate, key) = (file("openssl.cnf"), file("certificate.pem"), file("key.pem"));
+    let text = "[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = more\n[name]\nCN = localhost\n\
+                [more]\nbasicConstraints = CA:FALSE\nsubjectAltName = DNS:localhost\n";
+    std::fs::write(&config, text).unwrap();
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args(["-days", "2", "-config", &config, "-keyout", &key, "-out", &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let settings = [
+        "listen.ext_authz=0.0.0.0:0".to_owned(),
+        format!("listen.tls.certificate={certificate}"),
+        format!("listen.tls.key={key}"),
+    ];
+    let (data, mut args) = (folder.path().join("data"), Vec::new());
+    init(&data);
+    settings.iter().for_each(|setting| args.extend(["--set", setting]));
+    let server = Server::start(&data, &args);
+    let address = SocketAddr::from(([127, 0, 0, 1], listens_for_envoy(&server).port()));
+    let pem = std::fs::read(&certificate).unwrap();
+    let trusted = Certificate::from_pem(&pem);
+    let tls = ClientTlsConfig::new().ca_certificate(trusted).domain_name("localhost");
+    let endpoint = Channel::from_shared(format!("https://{address}")).unwrap().tls_config(tls).unwrap();
+    let client = Client::new(endpoint.connect().await.unwrap());
+    get("/orders").denied_as(&client, 401, "INVALID_TOKEN").await;
+    let trusted = reqwest::Certificate::from_pem(&pem).unwrap();
+    let api = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
+    let login = json!({"username": "admin", "password": PASSWORD, "organisation": "ACME"});
+    let login =
+        api.post(format!("https://localhost:{}/authentication/token", server.api.port())).json(&login);
+    let token = Answer::of(login).await.token();
+    let passed = bearer(&token).passes(&client).await;
+    assert_eq!(value(&passed.headers, "x-auth-user"), "admin");
+    // In the clear nobody is answered.
+    assert!(
+        Client::connect(format!("http://{address}")).await.unwrap().check(get("/").request()).await.is_err()
+    );
+}
+
+/// Where a server says that it listens for Envoy.
+fn listens_for_envoy(server: &Server) -> SocketAddr {
+    let log = server.log();
+    let event = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+    let mut addresses =
+        event.filter_map(|event| event["ext_authz"].as_str().and_then(|text| text.parse().ok()));
+    addresses.next().unwrap()
+}
+
 /// The real binary: a listener of its own if it is configured, and none of its paths elsewhere.
 #[tokio::test]
 async fn the_program_listens_for_envoy_if_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &["--demo", "--set", "listen.ext_authz=127.0.0.1:0"]);
-    let listening = server.log();
-    let event = listening.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
-    let address =
-        event.filter_map(|event| event["ext_authz"].as_str().and_then(|text| text.parse().ok())).next();
-    let client = connect(address.unwrap()).await;
+    let client = connect(listens_for_envoy(&server)).await;
     let login = json!({"username": "mpadministrator", "password": "1234", "organisation": "CRMDEMO"});
     let answer = server.request("POST", "/authentication/token").json(&login).send().await.unwrap();
     let answer: Value = answer.json().await.unwrap();
