@@ -61,8 +61,11 @@ impl Holder {
 #[derive(Default)]
 pub(super) struct Callers {
     keys: RwLock<Remembered<KeyDigest, KnownKey>>,
-    holders: RwLock<Remembered<(UserId, Option<KeyId>), Option<Arc<Holder>>>>,
+    holders: RwLock<Remembered<Who, Option<Arc<Holder>>>>,
 }
+
+/// Whose token it is, and by which key it was got.
+type Who = (UserId, Option<KeyId>);
 
 /// What was read of the directory, all of it at one number of changes.
 struct Remembered<K, V> {
