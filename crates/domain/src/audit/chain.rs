@@ -104,7 +104,7 @@ pub struct StoredRecord {
     pub number: u64,
     /// The digest of the record before it.
     pub previous: ChainDigest,
-    /// When it happened.
+    /// When it happened, or when the record before it did if that is later: what waited is recorded late.
     pub at: Timestamp,
     /// What happened: the word of an [`Event`](super::Event).
     pub event: String,

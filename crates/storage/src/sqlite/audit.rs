@@ -26,8 +26,15 @@ const LOOKED_AT: u64 = 10_000;
 pub(super) struct Ends(HashMap<Option<OrganisationId>, Link>);
 
 impl Ends {
-    /// Appends a record to its chain.
-    pub(super) fn append(&mut self, connection: &Connection, record: &AuditRecord) -> Result<()> {
+    /// Appends a record to its chain, as one of `at`: the record's own time, or that of what was appended before it if
+    /// that is later. A record may have waited at a gate or for a hash since its time was taken; if its time were kept, the
+    /// records of a time would not be those between two numbers, and an export of them would seem to have a hole.
+    pub(super) fn append(
+        &mut self,
+        connection: &Connection,
+        record: &AuditRecord,
+        at: Timestamp,
+    ) -> Result<()> {
         let end = match self.0.entry(record.organisation) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
@@ -35,7 +42,7 @@ impl Ends {
                 vacant.insert(found.map_or(Link::BEGINNING, |chain| chain.last))
             }
         };
-        let stored = store(record, *end);
+        let stored = store(record, at, *end);
         insert(connection, &stored)?;
         *end = stored.link();
         Ok(())
@@ -67,12 +74,12 @@ fn read_chain_id(row: &Row<'_>, column: usize) -> Result<Option<OrganisationId>>
 }
 
 /// A record as the one behind `end`.
-fn store(record: &AuditRecord, end: Link) -> StoredRecord {
+fn store(record: &AuditRecord, at: Timestamp, end: Link) -> StoredRecord {
     StoredRecord {
         organisation: record.organisation,
         number: end.number + 1,
         previous: end.digest,
-        at: record.at,
+        at,
         event: record.event.as_str().to_owned(),
         reason: record.reason.as_str().to_owned(),
         address: record.origin.address.map(|address| address.to_string()),

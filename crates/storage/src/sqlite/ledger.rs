@@ -110,8 +110,11 @@ impl JournalState {
         taken
     }
 
-    fn saw(&mut self, time: Timestamp) {
-        self.latest = self.latest.max(Some(time));
+    /// Notes that it is this late, and says how late it is.
+    fn saw(&mut self, time: Timestamp) -> Timestamp {
+        let latest = self.latest.map_or(time, |latest| latest.max(time));
+        self.latest = Some(latest);
+        latest
     }
 
     /// Writes one entry. An entry that is not committed leaves nothing behind.
@@ -196,9 +199,9 @@ impl JournalState {
             }
         };
         if let Some(audit) = audit {
-            ends.append(transaction, audit)?;
+            let at = self.saw(audit.at);
+            ends.append(transaction, audit, at)?;
             self.records += 1;
-            self.saw(audit.at);
         }
         Ok(Outcome::Committed(number))
     }

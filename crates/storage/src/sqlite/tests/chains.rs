@@ -350,6 +350,22 @@ fn s2_a_chain_that_was_written_anew_is_not_as_noted() {
     assert!(!report(behind).is_sound(), "a record that was noted is not there");
 }
 
+/// What waited, at a gate or for a hash, is written behind what came later: the records of a time lie together all the same.
+#[test]
+fn times_of_records_never_go_back() {
+    let (mut connection, mut state) = database();
+    let of = |organisation, time| {
+        Entry::Record(AuditRecord { organisation, at: at(time), ..audit(Event::PasswordLogin) })
+    };
+    ledger::commit(&mut connection, &mut state, &[of(Some(ACME), 5), of(Some(ACME), 3), of(None, 7)])
+        .unwrap();
+    ledger::commit(&mut connection, &mut state, &[of(Some(ACME), 6), of(Some(ACME), 9)]).unwrap();
+    let mut statement = connection.prepare("SELECT at FROM audit ORDER BY place").unwrap();
+    let times: Vec<i64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(times, [5, 5, 7, 7, 9].map(|time| at(time).as_millis()));
+    assert!(verify(&connection).is_sound());
+}
+
 #[test]
 fn records_are_removed_by_age_and_the_rest_stays_sound() {
     let (mut connection, mut state) = database();
