@@ -25,6 +25,7 @@ pub use self::{
     import::{Imported, ImportedUser},
     keys::{KeyPatch, NewKey, RotatedKey, Rotation},
     organisations::{NewOrganisation, OrganisationPatch},
+    records::Records,
     rules::{EffectiveRule, RulesInForce, Source},
     sessions::{SessionDetails, WhichSessions},
     units::{NewUnit, UnitPatch},

@@ -48,7 +48,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::PasswordLogin,
         Self::WebApiKeyLogin,
         Self::Release,
@@ -61,6 +61,8 @@ impl Event {
         Self::Unlocked,
         Self::KeyRotated,
         Self::SessionsEnded,
+        Self::Restored,
+        Self::Recovered,
     ];
 
     /// The stable word that is stored and shown.
@@ -230,5 +232,33 @@ impl AuditRecord {
             members: Vec::new(),
             claimed: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not in the list cannot be asked for. An event that is new does not compile here until it has a place.
+    #[test]
+    fn every_event_is_in_the_list() {
+        let behind = |event: Event| match event {
+            Event::PasswordLogin => Some(Event::WebApiKeyLogin),
+            Event::WebApiKeyLogin => Some(Event::Release),
+            Event::Release => Some(Event::Created),
+            Event::Created => Some(Event::Updated),
+            Event::Updated => Some(Event::Deleted),
+            Event::Deleted => Some(Event::RulesSet),
+            Event::RulesSet => Some(Event::PasswordSet),
+            Event::PasswordSet => Some(Event::PasswordChange),
+            Event::PasswordChange => Some(Event::Unlocked),
+            Event::Unlocked => Some(Event::KeyRotated),
+            Event::KeyRotated => Some(Event::SessionsEnded),
+            Event::SessionsEnded => Some(Event::Restored),
+            Event::Restored => Some(Event::Recovered),
+            Event::Recovered => None,
+        };
+        let all: Vec<_> = std::iter::successors(Some(Event::PasswordLogin), |event| behind(*event)).collect();
+        assert_eq!(all, Event::ALL);
     }
 }

@@ -104,6 +104,8 @@ pub enum Entry {
         organisation: OrganisationId,
         /// How many users at most.
         limit: usize,
+        /// The record of it, if any were there.
+        audit: AuditRecord,
     },
     /// Sessions that have ended anyway and need no space any more, but for what is remembered of them
     /// ([`REMEMBERED_FOR`](crate::session::REMEMBERED_FOR)).

@@ -5,7 +5,7 @@ use super::{
     expect, find_made, id_taken, invalid, moved, name, only_operators, taken, text,
 };
 use crate::{
-    audit::Event,
+    audit::{AuditRecord, Event},
     catalogue::OrganisationReference,
     change::Change,
     directory::Status,
@@ -175,7 +175,9 @@ impl Tenant {
         // A few at a time, for whatever else waits for the journal: a release must not wait for a hundred thousand.
         let one = || PageRequest { after: None, limit: 1 };
         while !self.catalogue().list_users(*id, UserFilter::default(), one()).await?.items.is_empty() {
-            let some = Entry::DeleteUsers { organisation: *id, limit: USERS_AT_A_TIME };
+            // Recorded each time: if this is cut off, these users are gone and the organisation is not.
+            let audit = AuditRecord { members: vec!["users"], ..self.audit(Event::Deleted) };
+            let some = Entry::DeleteUsers { organisation: *id, limit: USERS_AT_A_TIME, audit };
             self.doorkeeper().parts().journal.submit(some).await?;
         }
         let change = Change::DeleteOrganisation { id: *id, expected: None };

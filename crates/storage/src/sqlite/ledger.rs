@@ -175,9 +175,8 @@ impl JournalState {
                 transaction.prepare_cached(sql)?.execute([before.as_millis()])?;
                 None
             }
-            Entry::DeleteUsers { organisation, limit } => {
-                change::delete_users(transaction, *organisation, *limit)?;
-                None
+            Entry::DeleteUsers { organisation, limit, audit } => {
+                change::delete_users(transaction, *organisation, *limit)?.then_some(audit)
             }
             Entry::Forget { sessions, at } => {
                 for Departed { number, organisation, last_used_at } in sessions {

@@ -94,4 +94,35 @@ async fn a_large_organisation_is_deleted_whole() {
     assert_eq!(server.try_password(&server.demo, "1234").await.code(), "INVALID_CREDENTIALS");
     assert_eq!(server.audit().await.last().unwrap().reason, "unknown_organisation");
     server.log_in(&server.other).await;
+    // Each transaction has left a record, so what would be gone if it had been cut off would be on record.
+    let path = format!("{path}/audit");
+    let deleted = operator.list(&format!("{path}?event=deleted")).await;
+    assert_eq!(deleted.len(), 4, "{deleted:?}");
+    assert_eq!((&deleted[0]["members"], &deleted[1]["members"]), (&json!([]), &json!(["users"])));
+}
+
+/// What was recorded of an organisation outlives it, and is the operators' to read: who deleted it above all.
+#[tokio::test]
+async fn records_of_a_deleted_organisation_are_read_by_operators() {
+    let server = TestServer::start().await;
+    let operator = server.administrator(&server.operator).await;
+    let path = format!("{ALL}/{}", server.demo.id);
+    assert_eq!(operator.send("DELETE", &format!("{path}?code=crmdemo")).await.status, 204);
+    let records = operator.list(&format!("{path}/audit?order=oldest")).await;
+    let last = records.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["actor"]),
+        (&json!("deleted"), &json!(server.operator.user.to_string()))
+    );
+    let chain = operator.get(&format!("{path}/audit/chain")).await;
+    assert_eq!(chain["last"], json!({"number": last["number"], "digest": last["digest"]}));
+    // Nothing else of it is there, nor are records of what never was, and others see none.
+    let nobodys = format!("{ALL}/{}/audit", "9".repeat(32));
+    for path in [path.clone(), format!("{path}/users"), format!("{ALL}/CRMDEMO/audit"), nobodys] {
+        operator.send("GET", &path).await.is_problem(404, "NOT_FOUND", "");
+    }
+    let other = server.administrator(&server.other).await;
+    for path in [format!("{path}/audit"), format!("{path}/audit/chain")] {
+        other.send("GET", &path).await.is_problem(404, "NOT_FOUND", "");
+    }
 }

@@ -1,21 +1,42 @@
 //! `/admin/v1/organisations/{organisation}/audit` and `/admin/v1/audit`.
 
-use axum::{Json as Answer, http::Uri};
-use doorward_domain::audit::{
-    Event, Reason,
-    chain::{RecordFilter, StoredRecord},
+use axum::{
+    Json as Answer,
+    extract::FromRequestParts,
+    http::{Uri, request::Parts},
 };
-use doorward_domain::resource::{Page, PageRequest};
+use doorward_domain::{
+    administration::Records,
+    audit::{
+        Event, Reason,
+        chain::{RecordFilter, StoredRecord},
+    },
+    resource::{Page, PageRequest},
+};
 
-use super::{Admin, In, Refusals, Refused, listed};
+use super::{Admin, Refusals, Refused, listed, parameter};
 use crate::{
     error::ApiError,
     filters::Filters,
+    state::State,
     wire::{
         admin::List,
         evidence::{ChainView, RecordView},
     },
 };
+
+/// The records of the organisation that the path names, for an administrator who may read them.
+pub struct Of(Records);
+
+impl FromRequestParts<State> for Of {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Refused> {
+        let Admin(administrator) = Admin::from_request_parts(parts, state).await?;
+        let organisation = parameter(parts, state, "organisation").await?;
+        Ok(Self(administrator.records(&organisation).await?))
+    }
+}
 
 /// List audit records.
 ///
@@ -28,7 +49,7 @@ use crate::{
     tag = "audit",
     security(("token" = [])),
     params(
-        ("organisation" = String, Path, description = "The organisation's id or code"),
+        ("organisation" = String, Path, description = "The organisation's id or code; for operators, the id of one that was deleted too"),
         ("event" = Option<String>, Query, description = "Those of this event"),
         ("reason" = Option<String>, Query, description = "Those of this reason"),
         ("failed" = Option<bool>, Query, description = "`true` for those whose reason is not `ok`"),
@@ -48,9 +69,9 @@ use crate::{
         Refusals,
     )
 )]
-pub async fn list(In(tenant): In, uri: Uri) -> Result<Answer<List<RecordView>>, Refused> {
+pub async fn list(Of(records): Of, uri: Uri) -> Result<Answer<List<RecordView>>, Refused> {
     let (filter, page) = read(&uri)?;
-    Ok(view(tenant.list_records(filter, page).await?))
+    Ok(view(records.list(filter, page).await?))
 }
 
 /// Get the ends of the chain of audit records.
@@ -64,15 +85,15 @@ pub async fn list(In(tenant): In, uri: Uri) -> Result<Answer<List<RecordView>>, 
     tag = "audit",
     security(("token" = [])),
     params(
-        ("organisation" = String, Path, description = "The organisation's id or code"),
+        ("organisation" = String, Path, description = "The organisation's id or code; for operators, the id of one that was deleted too"),
     ),
     responses(
         (status = 200, description = "As it is now", body = ChainView),
         Refusals,
     )
 )]
-pub async fn chain(In(tenant): In) -> Result<Answer<ChainView>, Refused> {
-    Ok(Answer(tenant.get_chain().await?.into()))
+pub async fn chain(Of(records): Of) -> Result<Answer<ChainView>, Refused> {
+    Ok(Answer(records.get_chain().await?.into()))
 }
 
 /// List audit records that no organisation can be named for.
@@ -106,7 +127,7 @@ pub async fn list_unassigned(
     uri: Uri,
 ) -> Result<Answer<List<RecordView>>, Refused> {
     let (filter, page) = read(&uri)?;
-    Ok(view(administrator.list_unassigned_records(filter, page).await?))
+    Ok(view(administrator.unassigned_records()?.list(filter, page).await?))
 }
 
 /// Get the ends of the chain of those records.
@@ -124,7 +145,7 @@ pub async fn list_unassigned(
     )
 )]
 pub async fn unassigned_chain(Admin(administrator): Admin) -> Result<Answer<ChainView>, Refused> {
-    Ok(Answer(administrator.get_unassigned_chain().await?.into()))
+    Ok(Answer(administrator.unassigned_records()?.get_chain().await?.into()))
 }
 
 fn read(uri: &Uri) -> Result<(RecordFilter, PageRequest), ApiError> {

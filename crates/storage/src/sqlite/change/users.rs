@@ -112,20 +112,21 @@ pub(super) fn delete(
     Ok(found)
 }
 
-/// Deletes some users of an organisation.
+/// Deletes some users of an organisation; whether there were any.
 pub(in crate::sqlite) fn delete_some(
     connection: &Connection,
     organisation: OrganisationId,
     limit: usize,
-) -> Result<()> {
+) -> Result<bool> {
     let organisation = organisation.to_bytes();
     let sql = "SELECT id FROM user WHERE organisation = ?1 LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let users = statement.query_map(params![organisation, limit], |row| row.get(0))?;
-    for user in users.collect::<Result<Vec<_>>>()? {
-        remove(connection, [organisation, user])?;
+    let users = users.collect::<Result<Vec<_>>>()?;
+    for user in &users {
+        remove(connection, [organisation, *user])?;
     }
-    Ok(())
+    Ok(!users.is_empty())
 }
 
 /// Deletes a user, named by organisation and id, with all that is theirs.
