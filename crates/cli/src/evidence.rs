@@ -129,7 +129,7 @@ fn read_noted_line(line: &str) -> Option<Noted> {
 fn verify_file(path: &Path, noted: &[Noted]) -> anyhow::Result<Noted> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("{shown} cannot be read"))?;
-    let mut check: Option<(ChainCheck, Option<OrganisationId>)> = None;
+    let mut check: Option<(ChainCheck, (Option<OrganisationId>, u64))> = None;
     for (line, text) in BufReader::new(file).lines().enumerate() {
         let at = || format!("{shown}, line {}", line + 1);
         let text = text.with_context(at)?;
@@ -137,10 +137,9 @@ fn verify_file(path: &Path, noted: &[Noted]) -> anyhow::Result<Noted> {
         let record = read_record(&json).ok_or_else(|| anyhow!("{}: it is no audit record", at()))?;
         let (check, _) = check.get_or_insert_with(|| {
             let behind = Link { number: record.number.saturating_sub(1), digest: record.previous };
-            let noted =
-                noted.iter().filter(|(of, link)| *of == record.organisation && link.number >= record.number);
+            let noted = noted.iter().filter(|(of, _)| *of == record.organisation);
             let begin = ChainCheck::begin(record.organisation, behind);
-            (noted.fold(begin, |check, (_, link)| check.passes(*link)), record.organisation)
+            (noted.fold(begin, |check, (_, link)| check.passes(*link)), (record.organisation, record.number))
         });
         check.next(&record).with_context(at)?;
         // What is shown with a record is what others may have noted.
@@ -148,9 +147,18 @@ fn verify_file(path: &Path, noted: &[Noted]) -> anyhow::Result<Noted> {
             bail!("{}: record {} was altered: its digest is {}", at(), record.number, check.at().digest);
         }
     }
-    let (check, organisation) = check.ok_or_else(|| anyhow!("{shown} has no records"))?;
+    let (check, (organisation, first)) = check.ok_or_else(|| anyhow!("{shown} has no records"))?;
+    // What was noted of records before or behind those of the file says nothing of it.
     let last = check.at();
-    check.finish(last).with_context(|| shown.to_string())?;
+    let is_in = |(of, link): &&Noted| *of == organisation && (first..=last.number).contains(&link.number);
+    let compared: Vec<_> = noted.iter().filter(is_in).map(|(_, link)| link.number.to_string()).collect();
+    if !noted.is_empty() {
+        let told = if compared.is_empty() { "none".to_owned() } else { compared.join(", ") };
+        eprintln!(
+            "{shown}: of its records {first} to {}, these were noted and compared: {told}",
+            last.number
+        );
+    }
     Ok((organisation, last))
 }
 

@@ -79,6 +79,17 @@ async fn s2_the_database_is_checked_beside_the_server_and_against_what_was_noted
     let line = told.out.lines().find(|line| line.ends_with("CRMDEMO")).unwrap();
     let digest = line.split_whitespace().nth(2).unwrap();
     let other = if digest.starts_with('0') { "1" } else { "0" };
+    // Of a file, what was noted behind its last record says nothing.
+    let file = shell.home.path().join("records.jsonl");
+    let export = shell.ok("audit export --organisation CRMDEMO").await;
+    let all = export.lines().count();
+    for (kept, compared) in [(2, "none".to_owned()), (all, (all - 1).to_string())] {
+        let lines: String = export.lines().take(kept).map(|line| format!("{line}\n")).collect();
+        std::fs::write(&file, lines).unwrap();
+        let verify = format!("audit verify {} --noted {}", file.display(), noted.display());
+        let told = shell.types_with(&verify, "").await;
+        assert!(told.code == 0 && told.err.ends_with(&format!("compared: {compared}\n")), "{told:?}");
+    }
     std::fs::write(&noted, told.out.replace(digest, &format!("{other}{}", &digest[1..]))).unwrap();
     let refused = shell.types_with(&against, "").await;
     assert_eq!(refused.code, 1, "{refused:?}");

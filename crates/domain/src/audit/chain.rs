@@ -218,6 +218,15 @@ pub enum Broken {
         /// The digest that was noted.
         noted: ChainDigest,
     },
+    /// A record that somebody noted is not kept any more, so that it cannot be compared.
+    #[error(
+        "record {number} was noted, and neither it nor the one behind it is kept; if the note is younger than \
+         `audit.retention`, somebody removed them, otherwise note the last records again"
+    )]
+    NotKept {
+        /// Its number.
+        number: u64,
+    },
     /// A record belongs to another chain.
     #[error("record {number} is another organisation's")]
     Foreign {
@@ -238,6 +247,7 @@ fn missing(from: u64, to: u64) -> String {
 #[derive(Clone, Debug)]
 pub struct ChainCheck {
     organisation: Option<OrganisationId>,
+    begin: Link,
     at: Link,
     noted: Vec<Link>,
 }
@@ -245,10 +255,11 @@ pub struct ChainCheck {
 impl ChainCheck {
     /// Begins behind a record: [`Chain::removed`], or [`Link::BEGINNING`].
     pub fn begin(organisation: Option<OrganisationId>, behind: Link) -> Self {
-        Self { organisation, at: behind, noted: Vec::new() }
+        Self { organisation, begin: behind, at: behind, noted: Vec::new() }
     }
 
-    /// Has the chain pass through a record that was noted elsewhere; one that is not there any more is not looked for.
+    /// Has the chain pass through a record that was noted elsewhere. One that is not kept any more breaks it: who can write
+    /// to the database can say that it was removed by age.
     #[must_use]
     pub fn passes(mut self, noted: Link) -> Self {
         self.noted.push(noted);
@@ -295,10 +306,19 @@ impl ChainCheck {
         if digest != last.digest {
             return Err(Broken::LastAltered { number });
         }
-        match self.noted.iter().map(|noted| noted.number).max() {
-            Some(noted) if noted > number => Err(Broken::Missing { from: number + 1, to: noted }),
-            _ => Ok(()),
+        let Link { number: begin, digest: found } = self.begin;
+        for Link { number: noted, digest } in self.noted {
+            if noted > number {
+                return Err(Broken::Missing { from: number + 1, to: noted });
+            }
+            if noted < begin {
+                return Err(Broken::NotKept { number: noted });
+            }
+            if noted == begin && digest != found {
+                return Err(Broken::NotAsNoted { number: noted, found, noted: digest });
+            }
         }
+        Ok(())
     }
 }
 

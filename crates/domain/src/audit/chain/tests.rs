@@ -112,3 +112,18 @@ fn s2_a_record_that_was_noted_must_be_as_it_was() {
     assert_eq!(check(other), Err(Broken::NotAsNoted { number: 2, found, noted: last.digest }));
     assert_eq!(check(Link { number: 5, ..last }), Err(Broken::Missing { from: 4, to: 5 }));
 }
+
+/// Whoever removes records can say that their time was over; what was noted of them tells otherwise.
+#[test]
+fn s2_a_record_that_was_noted_and_is_gone_does_not_pass() {
+    let (records, last) = chain();
+    let check = |noted: Link| {
+        let mut check = ChainCheck::begin(Some(ACME), records[1].link()).passes(noted);
+        check.next(&records[2])?;
+        check.finish(last)
+    };
+    assert_eq!(check(records[1].link()), Ok(()), "the last that was removed is kept by its digest");
+    let (other, found) = (Link { digest: last.digest, ..records[1].link() }, records[1].digest());
+    assert_eq!(check(other), Err(Broken::NotAsNoted { number: 2, found, noted: last.digest }));
+    assert_eq!(check(records[0].link()), Err(Broken::NotKept { number: 1 }));
+}
