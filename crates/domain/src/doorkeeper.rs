@@ -8,7 +8,11 @@ mod key_login;
 mod password_change;
 mod password_login;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 pub(crate) use self::key_login::is_allowed;
 use self::{callers::Callers, key_login::UnknownKeys};
@@ -24,14 +28,14 @@ use crate::{
     clock::{Clock, Timestamp},
     credential::{KeyDigest, PlainToken},
     directory::{Account, Directory, KeyRecord, Status, UnitRecord},
-    id::UnitId,
+    id::{SessionId, UnitId},
     journal::{Entry, Journal, KeyUse, Outcome, Seen, StoreError},
     observer::{LoginOutcome, Observer},
     passwords::{HashError, Passwords},
     random::{NoRandomness, Randomness},
     requirement::{Requirements, Unmet},
     rules::{Rules, SHORTEST_OWN_LIFETIME},
-    session::{Departed, Identity, Method, Session},
+    session::{Departed, Identity, Method, PastSession, Session},
     session_table::{Held, Live, SHARDS, SessionTable},
     sync::{AtomicI64, Mutex, Ordering, lock},
 };
@@ -111,8 +115,8 @@ pub struct Parts {
 pub struct Doorkeeper {
     parts: Parts,
     callers: Callers,
-    /// Sessions that have left memory and not yet the disk.
-    unswept: Mutex<Vec<Departed>>,
+    /// Sessions that have left memory and not yet the disk, so that it can be told of each how it ended.
+    unswept: Mutex<VecDeque<(SessionId, PastSession)>>,
     unknown_keys: Mutex<UnknownKeys>,
     /// The latest use of each Web API key's secret, until it is written.
     key_uses: Mutex<HashMap<KeyDigest, KeyUse>>,
@@ -221,7 +225,7 @@ impl Doorkeeper {
         origin: &Origin,
     ) -> Result<(), StoreError> {
         let session = token.digest().session();
-        let Some((number, subject)) = self.parts.table.find(session) else { return Ok(()) };
+        let Some((known, subject)) = self.parts.table.examine(session) else { return Ok(()) };
         let identity = subject.identity();
         if caller.is_some_and(|caller| !caller.may_see(identity)) {
             return Ok(());
@@ -235,7 +239,8 @@ impl Doorkeeper {
             session: Some(session),
             ..AuditRecord::new(self.now(), Event::Release, Reason::Ok, origin)
         };
-        let entry = Entry::Release { number, session, audit };
+        let PastSession { number, last_used_at, .. } = known;
+        let entry = Entry::Release { number, session, last_used_at, audit };
         self.parts.journal.submit(entry).await.map(drop)
     }
 
@@ -296,7 +301,7 @@ impl Doorkeeper {
         period.clamp(Duration::from_millis(1), Duration::from_secs(5)).min(lifetimes.touch_interval)
     }
 
-    /// Frees what has ended: sessions in memory and on disk, and counts of failures long past.
+    /// Frees what has ended: sessions in memory and on disk, and counts of failures long past. To be called by one task.
     pub async fn sweep(&self) -> Result<usize, StoreError> {
         let now = self.now();
         self.parts.attempts.forget_old(now);
@@ -306,28 +311,39 @@ impl Doorkeeper {
         }
         let mut count = 0;
         for shard in 0..SHARDS {
-            let ended = self.parts.table.sweep(shard, now);
-            count += ended.len();
-            lock(&self.unswept).extend(ended);
+            {
+                let mut unswept = lock(&self.unswept);
+                let before = unswept.len();
+                unswept.extend(self.parts.table.sweep(shard, now));
+                count += unswept.len() - before;
+            }
             // Between two shards others may run on this thread.
             tokio::task::yield_now().await;
         }
         self.parts.table.forget_unused_subjects();
         loop {
-            let chunk: Vec<_> = {
-                let mut unswept = lock(&self.unswept);
-                let rest = unswept.len().saturating_sub(CHUNK);
-                unswept.split_off(rest)
+            let departed = |(_, past): &(SessionId, PastSession)| {
+                let PastSession { number, last_used_at, .. } = *past;
+                past.organisation.map(|organisation| Departed { number, organisation, last_used_at })
             };
-            if chunk.is_empty() {
+            let (sessions, some): (Vec<_>, usize) = {
+                let unswept = lock(&self.unswept);
+                let some = unswept.len().min(CHUNK);
+                (unswept.range(..some).filter_map(departed).collect(), some)
+            };
+            if some == 0 {
+                *lock(&self.unswept) = VecDeque::new();
                 return Ok(count);
             }
-            let entry = Entry::Forget { sessions: chunk.clone(), at: now };
-            if let Err(error) = self.parts.journal.submit(entry).await {
-                lock(&self.unswept).extend(chunk);
-                return Err(error);
-            }
+            self.parts.journal.submit(Entry::Forget { sessions, at: now }).await?;
+            lock(&self.unswept).drain(..some);
         }
+    }
+
+    /// What is known of a session that has left memory and not yet the disk.
+    pub(crate) fn find_unswept(&self, session: SessionId) -> Option<PastSession> {
+        let unswept = lock(&self.unswept);
+        unswept.iter().find(|(id, _)| *id == session).map(|(_, past)| past.clone())
     }
 
     /// How many sessions are held.

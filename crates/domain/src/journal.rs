@@ -67,6 +67,8 @@ pub enum Entry {
         number: SessionNumber,
         /// Its id.
         session: SessionId,
+        /// When it was last used, of which the store may not know yet.
+        last_used_at: Timestamp,
         /// The record of the release.
         audit: AuditRecord,
     },

@@ -22,7 +22,7 @@ use crate::{
     clock::Timestamp,
     credential::TokenDigest,
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
-    session::{Departed, Identity, Method, PastSession, Scope, Session, SessionNumber, expiry},
+    session::{Identity, Method, PastSession, Scope, Session, SessionNumber, expiry},
     sync::{AtomicI64, AtomicU32, AtomicU64, Mutex, Ordering, RwLock, lock, read, write},
 };
 
@@ -234,6 +234,23 @@ impl Slot {
         now < self.expires_at() && !self.subject.has_ended(self.number)
     }
 
+    /// What is known of it, live or not.
+    fn past(&self) -> PastSession {
+        let Identity { organisation, unit, user, method, .. } = self.subject.identity;
+        PastSession {
+            number: SessionNumber(self.number),
+            organisation: Some(organisation),
+            unit,
+            user,
+            method,
+            issued_at: self.issued_at(),
+            last_used_at: self.last_used(),
+            idle: self.idle(),
+            ends_at: Timestamp::from_millis(self.ends_at),
+            released: None,
+        }
+    }
+
     /// Whether the journal should learn of the last use now: a use that it lacks is written once what it has is
     /// `interval` old, or a quarter of the idle time if that is sooner.
     fn is_due(&self, now: Timestamp, interval: Duration) -> bool {
@@ -392,20 +409,7 @@ impl SessionTable {
         let tag = tag_of(session);
         let slots = read(&self.shard(tag).0);
         let slot = slots.find(hash(tag), |slot| slot.tag == tag)?;
-        let Identity { organisation, unit, user, method, .. } = slot.subject.identity;
-        let past = PastSession {
-            number: SessionNumber(slot.number),
-            organisation: Some(organisation),
-            unit,
-            user,
-            method,
-            issued_at: slot.issued_at(),
-            last_used_at: slot.last_used(),
-            idle: slot.idle(),
-            ends_at: Timestamp::from_millis(slot.ends_at),
-            released: None,
-        };
-        Some((past, slot.subject.clone()))
+        Some((slot.past(), slot.subject.clone()))
     }
 
     /// Adds a session that the journal has committed. Called by the journal and at start only.
@@ -482,17 +486,13 @@ impl SessionTable {
     }
 
     /// Frees the sessions of one shard that have ended, and says which they were.
-    pub fn sweep(&self, shard: usize, now: Timestamp) -> Vec<Departed> {
+    pub fn sweep(&self, shard: usize, now: Timestamp) -> Vec<(SessionId, PastSession)> {
         let mut slots = write(&self.shards[shard].0);
         let ended = slots.extract_if(|slot| !slot.is_live(now));
         ended
             .map(|slot| {
                 self.leaves(&slot);
-                Departed {
-                    number: SessionNumber(slot.number),
-                    organisation: slot.subject.identity.organisation,
-                    last_used_at: slot.last_used(),
-                }
+                (session_id(slot.tag), slot.past())
             })
             .collect()
     }

@@ -92,7 +92,8 @@ fn issue(token: u8, user_mark: SessionNumber) -> Entry {
 }
 
 fn release(token: u8, number: SessionNumber) -> Entry {
-    Entry::Release { number, session: digest(token).session(), audit: audit(Event::Release) }
+    let last_used_at = Timestamp::from_millis(0);
+    Entry::Release { number, session: digest(token).session(), last_used_at, audit: audit(Event::Release) }
 }
 
 fn end_zoes_sessions() -> Entry {

@@ -114,7 +114,10 @@ impl Administrator {
         let now = self.administration.now();
         let (past, is_live) = match table.examine(id) {
             Some((past, _)) => (Some(past), table.peek(&token.digest(), now).is_some()),
-            None => (self.administration.catalogue.find_ended_session(id).await?, false),
+            None => match doorkeeper.find_unswept(id) {
+                Some(past) => (Some(past), false),
+                None => (self.administration.catalogue.find_ended_session(id).await?, false),
+            },
         };
         let may_see = |past: &PastSession| self.is_operator || past.organisation == Some(self.organisation);
         let Some(past) = past.filter(may_see) else { return Ok(nothing(Standing::Unknown)) };

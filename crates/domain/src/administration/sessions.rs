@@ -9,7 +9,7 @@ use crate::{
     id::{KeyId, SessionId, UnitId, UserId},
     journal::{Entry, Outcome},
     resource::{Page, PageRequest},
-    session::{Scope, SessionNumber},
+    session::{PastSession, Scope, SessionNumber},
     session_table::{Live, SessionFilter, SessionPlace},
 };
 
@@ -99,9 +99,9 @@ impl Tenant {
     }
 
     async fn end_session(&self, session: SessionId, audit: AuditRecord) -> Answer<()> {
-        let found = self.doorkeeper().parts().table.find(session);
+        let found = self.doorkeeper().parts().table.examine(session);
         let own = found.filter(|(_, subject)| subject.identity().organisation == self.id());
-        let (number, subject) = own.ok_or(AdminError::NotFound)?;
+        let (PastSession { number, last_used_at, .. }, subject) = own.ok_or(AdminError::NotFound)?;
         let identity = subject.identity();
         let audit = AuditRecord {
             unit: Some(identity.unit),
@@ -110,7 +110,8 @@ impl Tenant {
             session: Some(session),
             ..audit
         };
-        self.doorkeeper().parts().journal.submit(Entry::Release { number, session, audit }).await?;
+        let entry = Entry::Release { number, session, last_used_at, audit };
+        self.doorkeeper().parts().journal.submit(entry).await?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What cannot be seen from outside: where logins wait.
+//! What cannot be seen from outside: where logins wait, and what has left memory and not yet the disk.
 
 use std::{
     mem::ManuallyDrop,
@@ -104,8 +104,12 @@ impl Directory for Acme {
 
 /// A doorkeeper whose one hashing thread never takes a password up.
 fn with_hashing_at_a_stand() -> Doorkeeper {
+    with_hashing_at_a_stand_over(Paper)
+}
+
+fn with_hashing_at_a_stand_over(ledger: impl Ledger) -> Doorkeeper {
     let (clock, table) = (Clock::new(Still), Arc::new(SessionTable::default()));
-    let (journal, _thread) = Journal::start(Paper, table.clone(), |problem| panic!("{problem}"));
+    let (journal, _thread) = Journal::start(ledger, table.clone(), |problem| panic!("{problem}"));
     let limits = HashingLimits { threads: 1, queue: 100 };
     let cost = Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 };
     let stand_still = || {
@@ -129,6 +133,50 @@ fn with_hashing_at_a_stand() -> Doorkeeper {
         observer,
     })
     .unwrap()
+}
+
+/// A disk that was full when sessions had left memory.
+#[tokio::test]
+async fn a_session_that_is_not_yet_remembered_on_disk_is_not_forgotten() {
+    struct FullAtFirst(Vec<bool>);
+    impl Ledger for FullAtFirst {
+        fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+            let is_full = self.0.pop().unwrap_or(false);
+            if is_full { Err(LedgerError::Full("no space".into())) } else { Paper.commit(batch) }
+        }
+    }
+    let keeper = ManuallyDrop::new(with_hashing_at_a_stand_over(FullAtFirst(vec![true, true])));
+    let token = PlainToken::generate(&Fixed).unwrap();
+    let long_ago = Timestamp::from_millis(1_600_000_000_000);
+    let session = Session {
+        digest: token.digest(),
+        issued_at: long_ago,
+        last_used_at: long_ago,
+        idle: None,
+        ends_at: long_ago.plus(Duration::from_secs(1)),
+    };
+    let identity = Identity {
+        organisation: OrganisationId::from_bytes([1; 16]),
+        organisation_code: "ACME".into(),
+        is_operator: false,
+        unit: UnitId::from_bytes([2; 16]),
+        unit_name: "Sales".into(),
+        user: UserId::from_bytes([3; 16]),
+        username: "zoe".into(),
+        method: Method::Password,
+    };
+    keeper.parts.table.insert(SessionNumber(1), &session, &identity);
+    let id = token.digest().session();
+    for _ in 0..2 {
+        assert!(matches!(keeper.sweep().await, Err(StoreError::Full(_))));
+        assert!(keeper.parts.table.examine(id).is_none());
+        assert_eq!(
+            keeper.find_unswept(id).map(|past| (past.number, past.user)),
+            Some((SessionNumber(1), identity.user))
+        );
+    }
+    assert_eq!(keeper.sweep().await, Ok(0));
+    assert_eq!(keeper.find_unswept(id), None, "the disk has it");
 }
 
 /// Logins sent together wait for each other whether or not there is an account; or else how long they take together

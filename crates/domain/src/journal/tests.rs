@@ -70,6 +70,7 @@ fn release(token: u8, number: u64) -> Entry {
     Entry::Release {
         number: SessionNumber(number),
         session: digest(token).session(),
+        last_used_at: Timestamp::from_millis(0),
         audit: audit(Event::Release),
     }
 }

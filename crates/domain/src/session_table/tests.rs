@@ -80,7 +80,7 @@ fn with_one_session() -> SessionTable {
 
 fn sweep(table: &SessionTable, now: Timestamp) -> Vec<u64> {
     let mut numbers: Vec<_> =
-        (0..SHARDS).flat_map(|shard| table.sweep(shard, now)).map(|one| one.number.0).collect();
+        (0..SHARDS).flat_map(|shard| table.sweep(shard, now)).map(|(_, past)| past.number.0).collect();
     numbers.sort_unstable();
     numbers
 }

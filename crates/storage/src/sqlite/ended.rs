@@ -93,16 +93,24 @@ pub(super) fn note_ending(
     Ok(())
 }
 
-/// Forgets what has been remembered long enough, the oldest first: `sessions` and as many endings at most.
+/// Forgets what has been remembered long enough, the oldest first: `limit` sessions and as many endings at most.
+///
+/// A session is remembered from when it was found to have ended, which is later than its ending if the server was down.
+/// So endings are remembered twice as long, and only a server that was down for longer than that has lost the cause.
 pub(super) fn forget(connection: &Connection, now: Timestamp, limit: usize) -> Result<()> {
-    let before = now.minus(REMEMBERED_FOR).as_millis();
-    for (find, delete) in [
+    for (find, delete, time) in [
         (
             "SELECT place, at FROM ended_session ORDER BY place LIMIT ?1",
             "DELETE FROM ended_session WHERE place = ?1",
+            REMEMBERED_FOR,
         ),
-        ("SELECT number, at FROM ending ORDER BY number LIMIT ?1", "DELETE FROM ending WHERE number = ?1"),
+        (
+            "SELECT number, at FROM ending ORDER BY number LIMIT ?1",
+            "DELETE FROM ending WHERE number = ?1",
+            2 * REMEMBERED_FOR,
+        ),
     ] {
+        let before = now.minus(time).as_millis();
         let mut statement = connection.prepare_cached(find)?;
         let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))

@@ -137,10 +137,11 @@ impl JournalState {
                 number = Some(self.take());
                 Some(audit)
             }
-            Entry::Release { number, audit, .. } => {
+            Entry::Release { number, last_used_at, audit, .. } => {
                 // A session that is gone already has ended too.
+                let known = audit.organisation.map(|organisation| (organisation, *last_used_at));
                 let released = Some(audit.actor);
-                ended::end(transaction, &Ended { number: *number, at: audit.at, known: None, released })?;
+                ended::end(transaction, &Ended { number: *number, at: audit.at, known, released })?;
                 ended::forget(transaction, audit.at, 2)?;
                 Some(audit)
             }

@@ -243,7 +243,7 @@ fn issue(token: u8) -> Entry {
 
 fn release(number: u64) -> Entry {
     let (number, session) = (SessionNumber(number), digest(0).session());
-    Entry::Release { number, session, audit: audit(Event::Release) }
+    Entry::Release { number, session, last_used_at: at(0), audit: audit(Event::Release) }
 }
 
 fn forget(numbers: &[u64]) -> Entry {

@@ -258,6 +258,28 @@ async fn each_way_in_which_a_token_ends_has_its_reason() {
     }
 }
 
+/// Whether a stolen token was used just before its release is what is asked then.
+#[tokio::test]
+async fn the_last_use_before_a_release_is_told() {
+    let server = TestServer::start().await;
+    let operator = server.administrator(&server.operator).await;
+    let (by_holder, by_administrator) =
+        (server.log_in(&server.demo).await, server.log_in(&server.demo).await);
+    server.clock.advance(Duration::from_secs(5));
+    for token in [&by_holder, &by_administrator] {
+        server.verify(token).await;
+    }
+    let used_at = explain(&operator, &by_holder).await["last_used_at"].clone();
+    let session = text(&explain(&operator, &by_administrator).await, "session").to_owned();
+    server.clock.advance(Duration::from_secs(5));
+    server.release(&by_holder).await;
+    operator.at("CRMDEMO").ok("POST", "/sessions/end", json!({"session": session})).await;
+    for token in [&by_holder, &by_administrator] {
+        let explanation = explain(&operator, token).await;
+        assert_eq!((text(&explanation, "reason"), &explanation["last_used_at"]), ("released", &used_at));
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_ended_by_itself_says_how_and_when_for_seven_days() {
     let server = TestServer::start().await;

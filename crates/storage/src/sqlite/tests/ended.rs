@@ -37,15 +37,17 @@ fn ask(store: SqliteStore, tokens: &[u8]) -> Vec<Option<(PastSession, Option<End
 fn a_release_is_remembered_with_who_did_it() {
     let (_folder, mut store) = company();
     store.apply(&[issue(1), issue(2), issue(3), release(1)]).unwrap();
-    let Entry::Release { number, session, audit } = release(2) else { panic!() };
-    let audit = AuditRecord { actor: Some(GLOBEX_USER), at: at(7), ..audit };
-    store.apply(&[Entry::Release { number, session, audit }, release(2)]).unwrap();
+    let Entry::Release { number, session, audit, .. } = release(2) else { panic!() };
+    let audit = AuditRecord { actor: Some(GLOBEX_USER), organisation: Some(ACME), at: at(7), ..audit };
+    store.apply(&[Entry::Release { number, session, last_used_at: at(6), audit }, release(2)]).unwrap();
     let found = ask(store, &[1, 2, 3]);
     let released = |found: &Option<(PastSession, Option<Ending>)>| found.as_ref().unwrap().0.released;
     assert_eq!(
         (released(&found[0]), released(&found[1])),
         (Some((at(0), None)), Some((at(7), Some(GLOBEX_USER))))
     );
+    let last_used = |found: &Option<(PastSession, Option<Ending>)>| found.as_ref().unwrap().0.last_used_at;
+    assert_eq!((last_used(&found[0]), last_used(&found[1])), (at(0), at(6)), "memory knows the last use");
     assert_eq!(found[2], None, "it is live");
     let (past, ending) = found[0].clone().unwrap();
     assert_eq!(
@@ -118,12 +120,15 @@ fn what_ended_is_forgotten_after_seven_days() {
     store.apply(&[Entry::Tick(at(0).plus(REMEMBERED_FOR))]).unwrap();
     assert_eq!(count(&store), (1, 1));
     store.apply(&[Entry::Tick(at(1).plus(REMEMBERED_FOR))]).unwrap();
-    assert_eq!(count(&store), (0, 0));
+    assert_eq!(count(&store), (0, 1));
     // A release makes room too.
     store.apply(&[release(2)]).unwrap();
-    let Entry::Release { number, session, audit } = release(9) else { panic!() };
+    let Entry::Release { number, session, audit, .. } = release(9) else { panic!() };
     let audit = AuditRecord { at: at(1).plus(REMEMBERED_FOR), ..audit };
-    assert_eq!(count(&store), (1, 0));
-    store.apply(&[Entry::Release { number, session, audit }]).unwrap();
+    assert_eq!(count(&store), (1, 1));
+    store.apply(&[Entry::Release { number, session, last_used_at: at(0), audit }]).unwrap();
+    assert_eq!(count(&store), (0, 1));
+    // What ended is remembered for as long again: its sessions may be found later, when the server was down.
+    store.apply(&[Entry::Tick(at(1).plus(2 * REMEMBERED_FOR))]).unwrap();
     assert_eq!(count(&store), (0, 0));
 }

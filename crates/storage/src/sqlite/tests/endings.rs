@@ -198,7 +198,8 @@ async fn d1_the_journal_over_a_file_keeps_what_it_answered() {
     }
     for token in 1..=50 {
         let number = table.peek(&digest(token), at(0)).unwrap().number;
-        let entry = Entry::Release { number, session: digest(token).session(), audit: audit(Event::Release) };
+        let (session, last_used_at) = (digest(token).session(), at(0));
+        let entry = Entry::Release { number, session, last_used_at, audit: audit(Event::Release) };
         assert_eq!(journal.submit(entry).await.unwrap(), Outcome::Committed(None));
     }
     assert_eq!(counter.entries.load(Ordering::Relaxed), 150);
