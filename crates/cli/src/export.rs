@@ -119,14 +119,14 @@ fn in_words((details, hash): UserWithHash, units: &UnitNames) -> FileUser {
 }
 
 /// A file that gets its name when it is complete, and is gone if it never is.
-struct Draft {
+pub(crate) struct Draft {
     path: PathBuf,
-    file: File,
+    pub(crate) file: File,
     is_finished: bool,
 }
 
 impl Draft {
-    fn create(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> std::io::Result<Self> {
         let mut name = path.as_os_str().to_owned();
         name.push(".unfinished");
         let draft = PathBuf::from(name);
@@ -140,7 +140,7 @@ impl Draft {
     }
 
     /// Gives the file its name, unless something has it by now.
-    fn finish(mut self, path: &Path) -> std::io::Result<()> {
+    pub(crate) fn finish(mut self, path: &Path) -> std::io::Result<()> {
         self.file.sync_all()?;
         fs::hard_link(&self.path, path)?;
         self.is_finished = true;

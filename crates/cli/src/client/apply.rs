@@ -30,7 +30,7 @@ use self::{
     thing::Kind,
 };
 use super::{
-    connection::{Connection, Flags, Target},
+    connection::{Connection, Flags, NoAnswer, Target},
     output::{self, Format},
     prompt,
     things::Consent,
@@ -229,14 +229,27 @@ fn explain(plan: &Plan, Stopped { done, error }: Stopped, has_secrets: bool) -> 
         }
     };
     let (before, after) = plan.steps.split_at(done);
-    let failed = after.first().map(print::line).unwrap_or_default();
+    let (failed, mut not_done) = (after.first(), after);
+    // Whatever was not answered may have been done all the same.
+    let is_unknown = error.is::<NoAnswer>();
+    let mut error = format!("{error:#}");
+    if is_unknown {
+        error += "\n  It is not known whether this was done";
+        if let Some(key) = failed.filter(|step| is_new_key(step)) {
+            error += &format!("; if the key is there, its secret is lost: `doorward key rotate {}`", key.id);
+        }
+        not_done = not_done.get(1..).unwrap_or_default();
+    }
+    let failed = failed.map(print::line).unwrap_or_default();
     let another = if has_secrets { ", with another file for --secrets" } else { "" };
-    let done =
-        if before.is_empty() { "Nothing was changed".to_owned() } else { format!("Done:{}", lines(before)) };
-    anyhow!(
-        "{failed}\n  {error:#}\n{done}\nNot done:{}\nApply the file again to do the rest{another}",
-        lines(after)
-    )
+    let done = match (before, is_unknown) {
+        ([], true) => String::new(),
+        ([], false) => "\nNothing was changed".to_owned(),
+        _ => format!("\nDone:{}", lines(before)),
+    };
+    let not_done =
+        if not_done.is_empty() { String::new() } else { format!("\nNot done:{}", lines(not_done)) };
+    anyhow!("{failed}\n  {error}{done}{not_done}\nApply the file again to do the rest{another}")
 }
 
 fn counted(number: usize, word: &str) -> String {

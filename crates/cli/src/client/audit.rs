@@ -2,9 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::OpenOptions,
     io::{BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     time::Duration,
 };
@@ -18,7 +16,7 @@ use super::{
     output::{self, Format, plain},
     things::{KEY, Kind, RECORD, UNIT, USER, Work},
 };
-use crate::evidence;
+use crate::{evidence, export::Draft};
 
 /// How often `tail --follow` looks for more.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -250,14 +248,19 @@ impl Reader {
 }
 
 async fn export(reader: &Reader, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let cannot =
+        |path: &PathBuf| format!("{} cannot be made; name a file that is not there yet", path.display());
+    let mut draft = None;
     let mut target: Box<dyn Write> = match &file {
         None => Box::new(std::io::stdout().lock()),
         Some(path) => {
-            let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
-            let made = made.with_context(|| {
-                format!("{} cannot be made; name a file that is not there yet", path.display())
-            })?;
-            Box::new(BufWriter::new(made))
+            if path.try_exists().with_context(|| cannot(path))? {
+                bail!(cannot(path));
+            }
+            let made = Draft::create(path).with_context(|| cannot(path))?;
+            let writer = made.file.try_clone().with_context(|| cannot(path))?;
+            draft = Some((made, path));
+            Box::new(BufWriter::new(writer))
         }
     };
     let (mut count, mut last, mut after) = (0_u64, None, None);
@@ -274,6 +277,9 @@ async fn export(reader: &Reader, file: Option<PathBuf>) -> anyhow::Result<()> {
         after = next;
     }
     target.flush().context("the records cannot be written")?;
+    if let Some((draft, path)) = draft {
+        draft.finish(path).with_context(|| cannot(path))?;
+    }
     if let Some(last) = last {
         let member = |name: &str| last[name].as_str().map(plain).unwrap_or_default();
         eprintln!("{count} records are written; the last is {} {}", last["number"], member("digest"));

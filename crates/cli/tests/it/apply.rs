@@ -305,6 +305,29 @@ async fn s1_a_secret_survives_a_lost_answer() {
     desk.is_at_rest(ACME, "").await;
 }
 
+/// What was not answered, however often it was asked, may be there: nothing else is said.
+#[tokio::test]
+async fn what_is_not_known_to_be_done_is_said_to_be_unknown() {
+    for (nth, is_key) in [(1, false), (5, true)] {
+        let server = TestServer::start().await;
+        let operator = server.administrator(&server.operator).await;
+        let proxy = Proxy::start(server.admin, Answering::NoMore, nth).await;
+        proxy.go_on.notify_one();
+        let desk = Desk::with(&proxy.address, &operator.token);
+        let told = desk.apply(ACME, "--yes --secrets SECRETS").await;
+        assert_eq!(told.code, 1, "{told:?}");
+        assert!(told.err.contains("It is not known whether this was done"), "{told:?}");
+        assert!(!told.err.contains("Nothing was changed"), "{told:?}");
+        assert_eq!(told.err.contains("its secret is lost: `doorward key rotate "), is_key, "{told:?}");
+        assert_eq!(
+            (told.err.contains("Done:"), told.err.contains("Not done:")),
+            (is_key, !is_key),
+            "{told:?}"
+        );
+        assert_eq!(operator.send("GET", "/admin/v1/organisations/ACME").await.status, 200, "it is there");
+    }
+}
+
 /// Ctrl-C lets the change that is under way finish, and keeps the secret that it gives.
 #[tokio::test]
 async fn s1_a_secret_survives_ctrl_c() {

@@ -46,6 +46,10 @@ async fn s2_records_are_read_exported_and_checked() {
     assert!(told.err.contains(last["digest"].as_str().unwrap()), "{told:?}");
     assert_eq!(shell.ok("audit export --organisation CRMDEMO").await, text, "the same on standard output");
     shell.fails(&export, 1, &["records.jsonl cannot be made", "not there yet"]).await;
+    // What is not complete has no name.
+    let part = shell.home.path().join("part.jsonl");
+    shell.fails(&format!("audit export --event nonsense {}", part.display()), 1, &["event"]).await;
+    assert!(!part.exists() && !shell.home.path().join("part.jsonl.unfinished").exists());
 
     let verified = shell.ok(&format!("audit verify {}", file.display())).await;
     assert!(verified.contains(last["digest"].as_str().unwrap()), "{verified}");

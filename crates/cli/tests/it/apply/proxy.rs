@@ -21,6 +21,8 @@ pub enum Answering {
     Always,
     /// It is lost, and the connection with it.
     NotOnce,
+    /// It is lost, and those to all later requests that change something.
+    NoMore,
 }
 
 /// The way to the server.
@@ -89,11 +91,13 @@ impl Work {
                     let Ok(length @ 1..) = read else { return };
                     let part = &asked[..length];
                     let is_change = ["POST", "PATCH", "DELETE"].iter().any(|verb| part.starts_with(verb.as_bytes()));
-                    if is_change && self.count.fetch_add(1, Ordering::Relaxed) + 1 == self.nth {
+                    let count = if is_change { self.count.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+                    if count == self.nth {
                         self.reached.notify_one();
                         self.go_on.notified().await;
-                        is_lost = self.answering == Answering::NotOnce;
+                        is_lost = self.answering != Answering::Always;
                     }
+                    is_lost |= count > self.nth && self.answering == Answering::NoMore;
                     if server.write_all(part).await.is_err() {
                         return;
                     }
