@@ -12,11 +12,16 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    connection::{Call, Flags},
+    connection::{Call, Flags, may_pass},
     output::{self, Format, plain},
     things::{KEY, Kind, RECORD, UNIT, USER, Work},
 };
 use crate::{evidence, export::Draft};
+
+/// The most records of a page.
+const PAGE: u32 = 1_000;
+/// How many records the server searches for those of a page that it does not fill.
+const SEARCHED: u64 = 10_000;
 
 /// How often `tail --follow` looks for more.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -209,9 +214,11 @@ async fn list(reader: &Reader, limit: u32) -> anyhow::Result<()> {
 
 async fn tail(reader: &Reader, lines: u32, follow: bool) -> anyhow::Result<()> {
     let mut names = Names::default();
+    let mut last = reader.head().await?;
     let (mut items, _) = reader.newest(lines).await?;
-    let mut last = items.first().and_then(|item| item["number"].as_u64()).unwrap_or(0);
+    let mut is_away = false;
     loop {
+        last = items.iter().filter_map(number).fold(last, u64::max);
         items.reverse();
         for item in &items {
             let line = match reader.work.format {
@@ -224,26 +231,46 @@ async fn tail(reader: &Reader, lines: u32, follow: bool) -> anyhow::Result<()> {
             return Ok(());
         }
         tokio::time::sleep(LOOK_PERIOD).await;
-        items = reader.since(last).await?;
-        last = items.first().and_then(|item| item["number"].as_u64()).unwrap_or(last);
+        match reader.since(last).await {
+            Ok((head, new)) => (last, items, is_away) = (head, new, false),
+            Err(error) if may_pass(&error) => {
+                if !is_away {
+                    eprintln!("{error:#}; trying again");
+                }
+                (items, is_away) = (Vec::new(), true);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
+fn number(record: &Value) -> Option<u64> {
+    record["number"].as_u64()
+}
+
 impl Reader {
-    /// The records behind one of this number, the newest first.
-    async fn since(&self, number: u64) -> anyhow::Result<Vec<Value>> {
-        let is_new = |item: &Value| item["number"].as_u64().is_some_and(|found| found > number);
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let (items, next) = self.page("newest", 1000, after).await?;
-            let count = items.len();
-            found.extend(items.into_iter().take_while(is_new));
-            // A page on which something old was found, or one of a long search, is the last that has anything new.
-            if next.is_none() || count < 1000 || found.len() % 1000 != 0 {
-                return Ok(found);
+    /// The number of the last record, meant or not.
+    async fn head(&self) -> anyhow::Result<u64> {
+        let mut path = self.path();
+        path.push("chain");
+        let answer = self.work.send(Call::get(path)).await?;
+        answer.json.pointer("/last/number").and_then(Value::as_u64).context("the server's answer is no chain")
+    }
+
+    /// The records behind one of this number that are meant, the newest first, and the number of the last one of all.
+    async fn since(&self, last: u64) -> anyhow::Result<(u64, Vec<Value>)> {
+        let head = self.head().await?;
+        let (mut found, mut after, mut searched) = (Vec::new(), None, 0);
+        while searched < head.saturating_sub(last) {
+            let (items, next) = self.page("newest", PAGE, after).await?;
+            searched += if items.len() < PAGE as usize { SEARCHED } else { u64::from(PAGE) };
+            found.extend(items.into_iter().filter(|item| number(item).is_some_and(|number| number > last)));
+            if next.is_none() {
+                break;
             }
             after = next;
         }
+        Ok((head, found))
     }
 }
 

@@ -244,6 +244,11 @@ impl Refused {
 #[error("{0}")]
 pub(super) struct NoAnswer(String);
 
+/// Whether another try may succeed.
+pub(super) fn may_pass(error: &anyhow::Error) -> bool {
+    error.is::<NoAnswer>() || Refused::code(error) == "UNAVAILABLE"
+}
+
 impl Connection {
     /// The same server, with no token to show.
     pub(super) fn without_token(&self) -> Self {

@@ -27,7 +27,7 @@ use self::{
     units::Units,
 };
 use super::{
-    connection::{Answer, Call, Flags, NoAnswer, Refused},
+    connection::{Answer, Call, Flags, Refused, may_pass},
     output::{self, Format as Output, plain},
     things::{ORGANISATION, USER, Work},
 };
@@ -196,18 +196,13 @@ async fn send(work: &Work, key: &str, body: &str, patience: Duration) -> anyhow:
             ..Call::new(reqwest::Method::POST, work.path(&USER, &["import"]))
         };
         match work.connection.send(call).await {
-            Err(error) if is_passing(&error) && began.elapsed() < patience => {
+            Err(error) if may_pass(&error) && began.elapsed() < patience => {
                 tokio::time::sleep(wait.min(patience.saturating_sub(began.elapsed()))).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
             answer => return answer,
         }
     }
-}
-
-/// Whether another try may succeed.
-fn is_passing(error: &anyhow::Error) -> bool {
-    error.is::<NoAnswer>() || Refused::code(error) == "UNAVAILABLE"
 }
 
 /// Why it cannot go on now, and how it can later.

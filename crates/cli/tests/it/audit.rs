@@ -1,6 +1,10 @@
 //! Audit records and explained tokens as an operator meets them: the real binary.
 
-use std::{os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 use doorward_testkit::TestServer;
 use serde_json::Value;
@@ -62,6 +66,33 @@ async fn s2_records_are_read_exported_and_checked() {
     shell.fails(&verify_forged, 1, &["line 2: record", "is missing"]).await;
     std::fs::write(&forged, "not a record\n").unwrap();
     shell.fails(&verify_forged, 1, &["line 1: it is no JSON"]).await;
+}
+
+/// What comes is shown once and in order, and nothing of what is not meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_follows_what_comes() {
+    let server = TestServer::start().await;
+    let shell = shell(&server).await;
+    let mut child = shell
+        .command("audit tail -n 1 --follow --event created --output json --organisation CRMDEMO")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut numbers =
+        lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["number"].as_u64().unwrap());
+    let mut next = || tokio::task::block_in_place(|| numbers.next().unwrap());
+    let first = next();
+    for name in ["East", "West"] {
+        shell.ok(&format!("unit create {name} --organisation CRMDEMO")).await;
+        shell.ok(&format!("unit update {name} --name {name}ern --organisation CRMDEMO")).await;
+    }
+    let second = next();
+    // Whatever was recorded between is not meant: what changed, and logins.
+    assert!(second > first);
+    assert_eq!(next(), second + 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]
