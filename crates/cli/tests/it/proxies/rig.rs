@@ -28,6 +28,16 @@ pub enum Proxy {
     Apache,
 }
 
+impl Proxy {
+    /// The method of its question.
+    pub fn asks_with(self) -> &'static str {
+        match self {
+            Self::Nginx => "HEAD",
+            Self::Caddy | Self::Haproxy | Self::Apache => "GET",
+        }
+    }
+}
+
 /// The headers that say whom a token speaks for.
 pub const IDENTITY: [&str; 8] = [
     "X-Auth-Organisation",
