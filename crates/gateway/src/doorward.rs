@@ -7,24 +7,13 @@ use std::{net::IpAddr, time::Duration};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use doorward_domain::credential::PlainToken;
+use doorward_http::IDENTITY;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::{refusal::Refusal, trust::Connector};
-
-/// What says whom a token speaks for. An answer without one of them is none.
-const IDENTITY: [&str; 8] = [
-    "x-auth-organisation",
-    "x-auth-organisation-id",
-    "x-auth-unit",
-    "x-auth-unit-id",
-    "x-auth-user",
-    "x-auth-user-id",
-    "x-auth-method",
-    "x-auth-expires",
-];
 
 /// The most that is read of an answer's body, so that the connection can be used again.
 const MOST_BODY: usize = 16 * 1024;
@@ -143,7 +132,7 @@ impl Doorward {
 fn identity(answer: &HeaderMap) -> Option<HeaderMap> {
     let mut identity = HeaderMap::with_capacity(IDENTITY.len());
     for name in IDENTITY {
-        let mut values = answer.get_all(name).iter();
+        let mut values = answer.get_all(&name).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
         identity.insert(name, value.clone());
     }

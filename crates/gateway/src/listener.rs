@@ -29,13 +29,6 @@ use tower::service_fn;
 
 use crate::gateway::Gateway;
 
-/// The most bytes that the head of a request may have.
-const HEAD_BYTES: usize = 32 * 1024;
-/// The most headers that a request may have.
-const HEADERS: usize = 100;
-/// The most requests at a time on one connection (HTTP/2).
-const STREAMS: u32 = 128;
-
 /// How long a client may be silent before its machine is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -66,14 +59,8 @@ pub async fn serve(
     let service = ServiceExt::<Request<Incoming>>::into_make_service_with_connect_info::<SocketAddr>(service);
     let mut server =
         axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(bounds.header_timeout);
-    let builder = server.http_builder();
-    builder.http1().header_read_timeout(bounds.header_timeout).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
-    builder
-        .http2()
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_BYTES as u32)
-        .keep_alive_interval(bounds.header_timeout)
-        .keep_alive_timeout(bounds.header_timeout);
+    let header_timeout = bounds.header_timeout;
+    doorward_http::listener::Bounds { header_timeout }.apply(server.http_builder());
     let places = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
     let places = Places { places, write_timeout: bounds.write_timeout };
     match tls {

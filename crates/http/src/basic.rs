@@ -11,7 +11,7 @@ use doorward_domain::credential::PlainKey;
 use crate::error::ApiError;
 
 /// Standard base64, with its padding or without: old clients leave it out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

@@ -24,4 +24,5 @@ mod wire;
 pub use envelope::Envelope;
 pub use error::ApiError;
 pub use front::Front;
+pub use routes::verify::IDENTITY;
 pub use state::{Limits, Readiness, State};

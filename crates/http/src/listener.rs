@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use axum::{ServiceExt, body::Body, extract::Request, response::Response};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use hyper::body::Incoming;
+use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use tower::Service;
 
 /// Bounds on a connection, applied before a request is looked at (`security.md` H5). Everything is off by default in
@@ -21,6 +22,20 @@ const HEAD_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 100;
 /// The most requests at a time on one connection (HTTP/2).
 const STREAMS: u32 = 128;
+
+impl Bounds {
+    /// Sets them for the connections that are served with `builder`.
+    pub fn apply(self, builder: &mut Builder<TokioExecutor>) {
+        let Self { header_timeout } = self;
+        builder.http1().header_read_timeout(header_timeout).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+        builder
+            .http2()
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD_BYTES as u32)
+            .keep_alive_interval(header_timeout)
+            .keep_alive_timeout(header_timeout);
+    }
+}
 
 /// Serves connections until `handle` says stop; then those in progress are finished.
 pub async fn serve<S, F>(
@@ -42,14 +57,7 @@ where
     let service = ServiceExt::<Request<Incoming>>::into_make_service_with_connect_info::<SocketAddr>(service);
     let mut server =
         axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(bounds.header_timeout);
-    let builder = server.http_builder();
-    builder.http1().header_read_timeout(bounds.header_timeout).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
-    builder
-        .http2()
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_BYTES as u32)
-        .keep_alive_interval(bounds.header_timeout)
-        .keep_alive_timeout(bounds.header_timeout);
+    bounds.apply(server.http_builder());
     match tls {
         Some(config) => {
             server.acceptor(axum_server::tls_rustls::RustlsAcceptor::new(config)).serve(service).await

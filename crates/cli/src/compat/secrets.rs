@@ -6,18 +6,9 @@
 
 use std::collections::HashMap;
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
+use base64::Engine;
+use doorward_http::basic::BASE64;
 use serde_json::Value;
-
-/// Reads what Doorward reads: old clients leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What stands for a secret begins and ends so; no JSON or header of the old API has it.
 const OPEN: &str = "{{";

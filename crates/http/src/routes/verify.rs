@@ -154,6 +154,10 @@ pub(super) fn identify(live: &Live, headers: &mut HeaderMap) {
     headers.insert(EXPIRES, value(Rfc3339(live.expires_at).to_string()));
 }
 
+/// What says whom a token speaks for. An answer has all of them.
+pub const IDENTITY: [HeaderName; 8] =
+    [ORGANISATION, ORGANISATION_ID, UNIT, UNIT_ID, USER, USER_ID, METHOD, EXPIRES];
+
 const ORGANISATION: HeaderName = HeaderName::from_static("x-auth-organisation");
 const ORGANISATION_ID: HeaderName = HeaderName::from_static("x-auth-organisation-id");
 const UNIT: HeaderName = HeaderName::from_static("x-auth-unit");

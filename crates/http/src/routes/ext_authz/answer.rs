@@ -1,7 +1,7 @@
 //! What Envoy is answered: who asks, as headers to set and metadata for its access log, and what the upstream must not
 //! see; or a denial as the client gets it.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use doorward_domain::session_table::Live;
 use envoy_types::pb::{
     envoy::{
@@ -19,24 +19,19 @@ use envoy_types::pb::{
 use tonic::Code;
 
 use super::question::Passing;
-use crate::{envelope::Envelope, error::ApiError, routes::verify::identify};
+use crate::{
+    envelope::Envelope,
+    error::ApiError,
+    routes::verify::{IDENTITY, identify},
+};
 
 const REQUIRE: &str = "x-auth-require";
 const TOUCH: &str = "x-auth-touch";
 
 /// The headers of which the upstream gets no copy of the client's.
-pub const OURS: [&str; 10] = [
-    "x-auth-organisation",
-    "x-auth-organisation-id",
-    "x-auth-unit",
-    "x-auth-unit-id",
-    "x-auth-user",
-    "x-auth-user-id",
-    "x-auth-method",
-    "x-auth-expires",
-    REQUIRE,
-    TOUCH,
-];
+pub fn ours() -> impl Iterator<Item = HeaderName> {
+    IDENTITY.into_iter().chain([REQUIRE, TOUCH].map(HeaderName::from_static))
+}
 
 /// Lets a request through, with all identity headers in place of the client's copies (`security.md` F2).
 pub fn ok(live: &Live, passing: Passing, keeps_authorization: bool) -> CheckResponse {
@@ -45,7 +40,7 @@ pub fn ok(live: &Live, passing: Passing, keeps_authorization: bool) -> CheckResp
     let pairs = || identity.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
     let Passing { lookalikes, token_parameters, has_bearer } = passing;
     // Envoy may be told to tell us only some of the headers, so those with underscores alone are removed unseen.
-    let unseen = OURS.iter().map(|name| name.replace('-', "_"));
+    let unseen = ours().map(|name| name.as_str().replace('-', "_"));
     let mut headers_to_remove = vec![REQUIRE.to_owned(), TOUCH.to_owned()];
     headers_to_remove.extend(unseen);
     headers_to_remove.extend(lookalikes);

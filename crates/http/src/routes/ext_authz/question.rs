@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::{
     },
 };
 
+use super::answer::ours;
 use crate::{
     basic::scheme,
     body::Members,
@@ -169,15 +170,15 @@ fn token_parameters(path: &str) -> Vec<String> {
 /// Whether programs that see headers as variables (CGI and its heirs) might take a name for one of ours. The identity
 /// headers themselves are none: they are overwritten.
 fn is_lookalike(name: &str) -> bool {
-    let is_ours = |ours: &&str| {
-        let ours = ours.as_bytes();
+    let is_ours = |ours: HeaderName| {
+        let ours = ours.as_str().as_bytes();
         let is_alike = |(byte, our): (u8, &u8)| {
             byte.eq_ignore_ascii_case(our) || !byte.is_ascii_alphanumeric() && *our == b'-'
         };
         name.len() == ours.len() && name.bytes().zip(ours).all(is_alike)
     };
-    let is_exact = |ours: &&str| name.eq_ignore_ascii_case(ours);
-    super::answer::OURS.iter().any(is_ours) && !super::answer::OURS.iter().any(is_exact)
+    let is_exact = |ours: HeaderName| name.eq_ignore_ascii_case(ours.as_str());
+    ours().any(is_ours) && !ours().any(is_exact)
 }
 
 impl Settings {
