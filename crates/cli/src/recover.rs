@@ -71,8 +71,9 @@ pub(crate) fn run(args: &Recover) -> anyhow::Result<()> {
     let Recovery { entries, repairs } =
         recovery::recover(found.clone(), new, args.reset_addresses, clock.now());
     // One transaction; nobody else writes, so each entry finds what it was decided on.
-    let outcomes = ledger.commit(&entries)?;
-    if let Some(outcome) = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Committed(_))) {
+    let committed = ledger.commit(&entries)?;
+    if let Some(outcome) = committed.outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Committed(_)))
+    {
         bail!("the data contradict themselves ({outcome:?}); check the disk, then restore a backup");
     }
 

@@ -16,6 +16,7 @@ use crate::{
     audit::AuditRecord,
     change::{Change, Once},
     clock::Timestamp,
+    cluster::LogNumber,
     credential::KeyDigest,
     id::{OrganisationId, SessionId, UserId},
     passwords::PasswordHash,
@@ -197,9 +198,25 @@ pub enum StoreError {
 
 /// Where entries are made durable. Implemented over SQLite in `storage`.
 pub trait Ledger: Send + 'static {
-    /// Commits all of `batch` in one transaction and says what became of each, in order. When it returns `Ok`, the
-    /// transaction survives a power failure.
-    fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError>;
+    /// Commits all of `batch` and says what became of each. When it returns `Ok`, that survives a power failure.
+    fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError>;
+}
+
+/// A batch that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// What became of each entry, in order.
+    pub outcomes: Vec<Outcome>,
+    /// The last record of the release log that tells other instances of the batch, if there are others and there is
+    /// anything to tell.
+    pub logged: Option<LogNumber>,
+}
+
+impl From<Vec<Outcome>> for Committed {
+    /// What a store answers that nobody else works on.
+    fn from(outcomes: Vec<Outcome>) -> Self {
+        Self { outcomes, logged: None }
+    }
 }
 
 /// Why a batch was not committed.
@@ -211,6 +228,10 @@ pub enum LedgerError {
     /// Whether the batch is stored is not known. The journal must stop.
     #[error("{0}")]
     Broken(String),
+    /// Whether the batch is stored is not known, and a later one may succeed: the store is elsewhere, and what is in
+    /// memory only a copy.
+    #[error("{0}")]
+    Lost(String),
 }
 
 struct Submission {
@@ -334,7 +355,7 @@ fn commit_all(
         }
         counts.waiting.fetch_sub(entries.len() as u64, Ordering::Relaxed);
         match ledger.commit(&entries) {
-            Ok(outcomes) => {
+            Ok(Committed { outcomes, .. }) => {
                 for (entry, outcome) in entries.iter().zip(&outcomes) {
                     apply(table, &counts.changes, entry, *outcome);
                 }
@@ -346,6 +367,11 @@ fn commit_all(
             Err(LedgerError::Full(message)) => {
                 for answer in answers {
                     let _ = answer.send(Err(StoreError::Full(message.clone())));
+                }
+            }
+            Err(LedgerError::Lost(message)) => {
+                for answer in answers {
+                    let _ = answer.send(Err(StoreError::Unavailable(message.clone())));
                 }
             }
             Err(LedgerError::Broken(message)) => return Err(message),

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod catalogue;
 pub mod change;
 pub mod clock;
+pub mod cluster;
 pub mod credential;
 pub mod directory;
 pub mod doorkeeper;

@@ -18,7 +18,7 @@ use doorward_domain::{
     clock::Timestamp,
     credential::TokenDigest,
     id::{OrganisationId, UnitId, UserId},
-    journal::{Entry, Journal, JournalThread, Ledger, LedgerError, Outcome, Seen},
+    journal::{Committed, Entry, Journal, JournalThread, Ledger, LedgerError, Outcome, Seen},
     session::{Identity, Method, Scope, Session, SessionNumber},
     session_table::{SHARDS, SessionFilter, SessionTable},
 };
@@ -184,9 +184,9 @@ impl Disk {
 }
 
 impl Ledger for Disk {
-    fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+    fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError> {
         let mut content = self.0.lock().expect("no test panics in a commit");
-        Ok(batch.iter().map(|entry| content.commit(entry)).collect())
+        Ok(batch.iter().map(|entry| content.commit(entry)).collect::<Vec<_>>().into())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     credential::Password,
     directory::{Holder, NameLookup, OrganisationRecord, Role, StoreFuture, UserRecord},
     id::{KeyId, OrganisationId, UserId},
-    journal::{Ledger, LedgerError},
+    journal::{Committed, Ledger, LedgerError},
     name::CanonicalName,
     observer::NoObserver,
     passwords::{Argon2Cost, HashingLimits},
@@ -44,8 +44,8 @@ impl Randomness for Fixed {
 struct Paper;
 
 impl Ledger for Paper {
-    fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
-        Ok(vec![Outcome::Committed(None); batch.len()])
+    fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError> {
+        Ok(vec![Outcome::Committed(None); batch.len()].into())
     }
 }
 
@@ -140,7 +140,7 @@ fn with_hashing_at_a_stand_over(ledger: impl Ledger) -> Doorkeeper {
 async fn a_session_that_is_not_yet_remembered_on_disk_is_not_forgotten() {
     struct FullAtFirst(Vec<bool>);
     impl Ledger for FullAtFirst {
-        fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+        fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError> {
             let is_full = self.0.pop().unwrap_or(false);
             if is_full { Err(LedgerError::Full("no space".into())) } else { Paper.commit(batch) }
         }

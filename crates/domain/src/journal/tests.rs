@@ -122,9 +122,9 @@ struct Ledgered {
 }
 
 impl Ledger for Ledgered {
-    fn commit(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+    fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError> {
         self.batches.send(batch.to_vec()).unwrap();
-        self.answers.recv().unwrap()
+        self.answers.recv().unwrap().map(Committed::from)
     }
 }
 

@@ -6,7 +6,7 @@ use doorward_domain::{
     address::Network,
     clock::Timestamp,
     id::{KeyId, UserId},
-    journal::{Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
+    journal::{Committed, Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
     session::{Departed, Identity, Method, Session, SessionNumber},
     session_table::Use,
@@ -28,11 +28,11 @@ pub struct SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {
-    fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Vec<Outcome>, LedgerError> {
+    fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Committed, LedgerError> {
         let started = Instant::now();
         let outcomes = self.writer.commit(batch)?;
         self.observer.committed(batch.len(), started.elapsed());
-        Ok(outcomes)
+        Ok(outcomes.into())
     }
 }
 
