@@ -253,11 +253,11 @@ async fn measure(args: &Args, world: &World, clock: Clock) -> anyhow::Result<()>
         .await?;
 
     let live = PlainToken::parse(format!("{:032X}", 7).as_bytes()).context("32 digits are a token")?;
-    anyhow::ensure!(product.doorkeeper.peek(&live).is_some(), "the sessions are there");
+    anyhow::ensure!(product.doorkeeper.peek(&live).await?.is_some(), "the sessions are there");
     table.times = 1;
     let what = format!("the end of all {} sessions of a user", args.sessions);
     table.row(&what, async |_| tenant.end_sessions(WhichSessions::User(world.busy)).await).await?;
-    anyhow::ensure!(product.doorkeeper.peek(&live).is_none(), "none of them is in force");
+    anyhow::ensure!(product.doorkeeper.peek(&live).await?.is_none(), "none of them is in force");
     table.times = args.times;
     table
         .row("the end of all sessions of a user who has few", async |i| {

@@ -12,6 +12,7 @@ use doorward_domain::{
     passwords::{Argon2Cost, HashingLimits, Passwords},
     rules::Rules,
     session_table::SessionTable,
+    sessions::Sessions,
 };
 use doorward_http::metrics::Metrics;
 use doorward_storage::SqliteStore;
@@ -55,9 +56,9 @@ pub(crate) fn wire(folder: &Path, clock: Clock, metrics: &Arc<Metrics>) -> anyho
         || {},
     )?;
     let doorkeeper = Doorkeeper::new(Parts {
-        clock,
+        clock: clock.clone(),
         random: Box::new(SystemRandomness),
-        table,
+        sessions: Sessions::all_in(table, clock),
         journal,
         directory: directory.clone(),
         passwords,

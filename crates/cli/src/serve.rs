@@ -20,6 +20,7 @@ use doorward_domain::{
     policy::BreachedPasswords,
     random::Randomness,
     session_table::SessionTable,
+    sessions::Sessions,
 };
 use doorward_http::{
     Limits, Readiness, State,
@@ -166,9 +167,9 @@ fn wire(loaded: &Loaded, store: SqliteStore, clock: Clock, metrics: &Arc<Metrics
     )?;
     let directory = Arc::new(directory);
     let doorkeeper = Doorkeeper::new(Parts {
-        clock,
+        clock: clock.clone(),
         random: Box::new(SystemRandomness),
-        table,
+        sessions: Sessions::all_in(table, clock),
         journal,
         directory: directory.clone(),
         passwords: passwords.with_breached(breached),

@@ -17,7 +17,7 @@ use std::{
 pub(crate) use self::key_login::is_allowed;
 use self::{callers::Callers, key_login::UnknownKeys};
 pub use self::{
-    callers::{Caller, MayNotIntrospect},
+    callers::{Caller, IntrospectError},
     password_change::{ChangePasswordError, PasswordChange},
     password_login::PasswordLogin,
 };
@@ -36,7 +36,8 @@ use crate::{
     requirement::{Requirements, Unmet},
     rules::{Rules, SHORTEST_OWN_LIFETIME},
     session::{Departed, Identity, Method, PastSession, Session},
-    session_table::{Held, Live, SHARDS, SessionTable},
+    session_table::{Held, Live, SHARDS},
+    sessions::Sessions,
     sync::{AtomicI64, Mutex, Ordering, lock},
 };
 
@@ -96,7 +97,7 @@ pub struct Parts {
     /// Where tokens come from.
     pub random: Box<dyn Randomness>,
     /// The live sessions.
-    pub table: Arc<SessionTable>,
+    pub sessions: Sessions,
     /// Where sessions and changes are made durable.
     pub journal: Journal,
     /// Where accounts are read.
@@ -158,9 +159,10 @@ impl Doorkeeper {
         &self.parts
     }
 
-    /// Uses a token: says whom it speaks for and restarts its idle time.
-    pub fn verify(&self, token: &PlainToken) -> Option<Live> {
-        self.parts.table.slide(&token.digest(), self.now())
+    /// Uses a token: says whom it speaks for and restarts its idle time. `None`: it is not in force. An error says that
+    /// nothing is known of it.
+    pub async fn verify(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
+        self.parts.sessions.find_live(&token.digest(), true).await
     }
 
     /// Verifies a token at a route that demands something beside. What does not meet it is no use of the token.
@@ -171,7 +173,7 @@ impl Doorkeeper {
         origin: &Origin,
         is_use: bool,
     ) -> Result<Live, CheckError> {
-        let live = self.peek(token).ok_or(CheckError::InvalidToken)?;
+        let live = self.peek(token).await?.ok_or(CheckError::InvalidToken)?;
         if let Some(unmet) = requirements.unmet_by(live.subject.identity()) {
             return Err(CheckError::Unmet(unmet));
         }
@@ -187,32 +189,27 @@ impl Doorkeeper {
                 return Err(CheckError::Unmet(Unmet::KeyAddress));
             }
         }
-        if is_use { self.verify(token).ok_or(CheckError::InvalidToken) } else { Ok(live) }
+        if is_use { self.verify(token).await?.ok_or(CheckError::InvalidToken) } else { Ok(live) }
     }
 
     /// Looks at a token without using it.
-    pub fn peek(&self, token: &PlainToken) -> Option<Live> {
-        self.parts.table.peek(&token.digest(), self.now())
+    pub async fn peek(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
+        self.parts.sessions.find_live(&token.digest(), false).await
     }
 
     /// Uses a token on behalf of a service that asks about it, or only looks at it. A caller who may not see the token neither learns of it
     /// nor keeps it alive (`security.md` T8).
-    pub fn introspect(
+    pub async fn introspect(
         &self,
         token: &PlainToken,
         caller: Caller,
         is_use: bool,
-    ) -> Result<Option<Live>, MayNotIntrospect> {
+    ) -> Result<Option<Live>, IntrospectError> {
         if !caller.may_introspect {
-            return Err(MayNotIntrospect);
+            return Err(IntrospectError::MayNot);
         }
-        let found = self.parts.table.find(token.digest().session());
-        let is_seen = found.is_some_and(|(_, subject)| caller.may_see(subject.identity()));
-        Ok(match (is_seen, is_use) {
-            (false, _) => None,
-            (true, true) => self.verify(token),
-            (true, false) => self.peek(token),
-        })
+        let live = self.peek(token).await?.filter(|live| caller.may_see(live.subject.identity()));
+        Ok(if is_use && live.is_some() { self.verify(token).await? } else { live })
     }
 
     /// Releases a token, durable and in force when this returns. A token that is unknown or was released before is
@@ -225,9 +222,8 @@ impl Doorkeeper {
         origin: &Origin,
     ) -> Result<(), StoreError> {
         let session = token.digest().session();
-        let Some((known, subject)) = self.parts.table.examine(session) else { return Ok(()) };
-        let identity = subject.identity();
-        if caller.is_some_and(|caller| !caller.may_see(identity)) {
+        let Some((known, identity)) = self.parts.sessions.examine(session).await? else { return Ok(()) };
+        if caller.is_some_and(|caller| !caller.may_see(&identity)) {
             return Ok(());
         }
         let audit = AuditRecord {
@@ -256,7 +252,7 @@ impl Doorkeeper {
         let mut count = 0;
         let mut uses = Vec::new();
         for shard in 0..SHARDS {
-            uses.extend(self.parts.table.due_uses(shard, now, interval));
+            uses.extend(self.parts.sessions.table().due_uses(shard, now, interval));
             if uses.len() >= USES_SORTED || shard == SHARDS - 1 {
                 count += uses.len();
                 // In the order in which they lie on the disk, so that each page is written once.
@@ -314,13 +310,13 @@ impl Doorkeeper {
             {
                 let mut unswept = lock(&self.unswept);
                 let before = unswept.len();
-                unswept.extend(self.parts.table.sweep(shard, now));
+                unswept.extend(self.parts.sessions.table().sweep(shard, now));
                 count += unswept.len() - before;
             }
             // Between two shards others may run on this thread.
             tokio::task::yield_now().await;
         }
-        self.parts.table.forget_unused_subjects();
+        self.parts.sessions.table().forget_unused_subjects();
         loop {
             let departed = |(_, past): &(SessionId, PastSession)| {
                 let PastSession { number, last_used_at, .. } = *past;
@@ -348,7 +344,7 @@ impl Doorkeeper {
 
     /// How many sessions are held.
     pub fn sessions_held(&self) -> Held {
-        self.parts.table.count()
+        self.parts.sessions.table().count()
     }
 
     /// How many logins wait for a hashing thread.

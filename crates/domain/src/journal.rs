@@ -191,6 +191,9 @@ pub enum StoreError {
     /// There is no space left; nothing was stored.
     #[error("the store is out of space: {0}")]
     Full(String),
+    /// This instance has no lease, so nothing that it remembers may be answered ([`crate::cluster`]).
+    #[error("this instance has not heard from the store for a lease")]
+    NoLease,
     /// The store does not answer, or is stopping.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
@@ -236,7 +239,43 @@ pub enum LedgerError {
 
 struct Submission {
     entry: Entry,
-    answer: oneshot::Sender<Result<Outcome, StoreError>>,
+    answer: Answer,
+}
+
+/// Where it is said what became of an entry.
+pub(crate) struct Answer(oneshot::Sender<Result<Outcome, StoreError>>);
+
+impl Answer {
+    pub(crate) fn give(self, outcome: Result<Outcome, StoreError>) {
+        // A caller that hung up has no use for it.
+        let _ = self.0.send(outcome);
+    }
+}
+
+/// How what is committed comes into force, and is then answered.
+pub(crate) trait Force: Send + 'static {
+    /// A batch is about to be committed.
+    fn prepare(&mut self) {}
+
+    /// Puts the entries of a committed batch into force, in their order, and answers each when it is.
+    fn enforce(&mut self, entries: &[Entry], answers: Vec<Answer>, committed: Committed);
+}
+
+/// In one process the table is in force as soon as it is changed.
+struct Here {
+    table: Arc<SessionTable>,
+    counts: Arc<Counts>,
+}
+
+impl Force for Here {
+    fn enforce(&mut self, entries: &[Entry], answers: Vec<Answer>, Committed { outcomes, .. }: Committed) {
+        for (entry, outcome) in entries.iter().zip(&outcomes) {
+            apply(&self.table, &self.counts.changes, entry, *outcome);
+        }
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            answer.give(Ok(outcome));
+        }
+    }
 }
 
 /// The way into the journal. Clones lead to the same one.
@@ -269,11 +308,20 @@ impl Journal {
         table: Arc<SessionTable>,
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {
+        Self::start_with(ledger, |counts| Here { table, counts }, on_broken)
+    }
+
+    fn start_with<F: Force>(
+        ledger: impl Ledger,
+        force: impl FnOnce(Arc<Counts>) -> F,
+        on_broken: impl FnOnce(String) + Send + 'static,
+    ) -> (Self, JournalThread) {
         let (sender, queue) = mpsc::sync_channel(QUEUE);
         let counts = Arc::new(Counts::default());
+        let force = force(counts.clone());
         let journal = Self { queue: Arc::new(Mutex::new(Some(sender))), counts: counts.clone() };
         let thread = thread::spawn(move || {
-            if let Err(message) = commit_all(ledger, &table, &counts, &queue) {
+            if let Err(message) = commit_all(ledger, force, &counts, &queue) {
                 on_broken(message);
             }
         });
@@ -308,7 +356,7 @@ impl Journal {
         }
         // Before the thread can have taken the entry and subtracted it.
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        queue.try_send(Submission { entry, answer }).map_err(|error| {
+        queue.try_send(Submission { entry, answer: Answer(answer) }).map_err(|error| {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
             match error {
                 mpsc::TrySendError::Full(_) => StoreError::Busy,
@@ -341,7 +389,7 @@ impl JournalThread {
 /// Commits what is submitted until the last sender is gone. Fails when the ledger breaks.
 fn commit_all(
     mut ledger: impl Ledger,
-    table: &SessionTable,
+    mut force: impl Force,
     counts: &Counts,
     queue: &mpsc::Receiver<Submission>,
 ) -> Result<(), String> {
@@ -354,27 +402,18 @@ fn commit_all(
             answers.push(next.answer);
         }
         counts.waiting.fetch_sub(entries.len() as u64, Ordering::Relaxed);
-        match ledger.commit(&entries) {
-            Ok(Committed { outcomes, .. }) => {
-                for (entry, outcome) in entries.iter().zip(&outcomes) {
-                    apply(table, &counts.changes, entry, *outcome);
-                }
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // A caller that hung up has no use for the answer.
-                    let _ = answer.send(Ok(outcome));
-                }
+        force.prepare();
+        let error = match ledger.commit(&entries) {
+            Ok(committed) => {
+                force.enforce(&entries, answers, committed);
+                continue;
             }
-            Err(LedgerError::Full(message)) => {
-                for answer in answers {
-                    let _ = answer.send(Err(StoreError::Full(message.clone())));
-                }
-            }
-            Err(LedgerError::Lost(message)) => {
-                for answer in answers {
-                    let _ = answer.send(Err(StoreError::Unavailable(message.clone())));
-                }
-            }
+            Err(LedgerError::Full(message)) => StoreError::Full(message),
+            Err(LedgerError::Lost(message)) => StoreError::Unavailable(message),
             Err(LedgerError::Broken(message)) => return Err(message),
+        };
+        for answer in answers {
+            answer.give(Err(error.clone()));
         }
     }
     Ok(())

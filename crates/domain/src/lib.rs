@@ -32,4 +32,5 @@ pub mod resource;
 pub mod rules;
 pub mod session;
 pub mod session_table;
+pub mod sessions;
 mod sync;

@@ -29,6 +29,11 @@ use crate::{
 /// How many parts the table has; the parts are swept and flushed one at a time.
 pub const SHARDS: usize = if cfg!(feature = "shuttle") { 2 } else { 256 };
 
+/// About what a session takes with its place in the index and in its subject's list.
+const BYTES_A_SESSION: u64 = 128;
+/// About what a subject takes with its names, its user and its places in the indexes.
+const BYTES_A_SUBJECT: u64 = 640;
+
 /// How many users a list looks at before it lets others have a turn.
 const USERS_AT_A_TIME: usize = 1_024;
 
@@ -175,6 +180,19 @@ pub struct Live {
     pub expires_at: Timestamp,
 }
 
+/// What a look at a token finds where the table is a copy of some of the store's sessions ([`crate::sessions`]).
+#[derive(Clone, Debug)]
+pub enum Sight {
+    /// A live session, and the use to be written before anybody is told of it, if there is one.
+    Live(Live, Option<Use>),
+    /// A session whose idle time is over, as far as it is known here: it may have been used elsewhere.
+    Idle,
+    /// A session that has ended whatever happens elsewhere.
+    Over,
+    /// None that is known here.
+    Absent,
+}
+
 /// A use to be written to the journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Use {
@@ -234,6 +252,50 @@ impl Slot {
         now < self.expires_at() && !self.subject.has_ended(self.number)
     }
 
+    /// Makes this moment its last use.
+    fn slide(&self, now: Timestamp) {
+        if now > self.last_used() {
+            // Another use, by a later reading of the clock, may have come in between; it must not be undone.
+            self.last_used.fetch_max(now.as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            id: session_id(self.tag),
+            number: SessionNumber(self.number),
+            subject: self.subject.clone(),
+            issued_at: self.issued_at(),
+            last_used_at: self.last_used(),
+            expires_at: self.expires_at(),
+        }
+    }
+
+    fn latest_use(&self) -> Use {
+        Use { number: SessionNumber(self.number), last_used_at: self.last_used(), tag: self.tag }
+    }
+
+    /// The use that others must be able to read before it is answered: one that comes when half the idle time or more has
+    /// passed since the last that they can read. So nobody who reads the store refuses a token whose use was answered,
+    /// for later uses are written in time ([`Self::is_due`]).
+    fn unwritten_use(&self, now: Timestamp) -> Option<Use> {
+        let idle = self.idle()?;
+        let age =
+            Duration::from_millis(u64::from(low_bits(now).wrapping_sub(self.stored.load(Ordering::Relaxed))));
+        (age >= idle / 2).then(|| self.latest_use())
+    }
+
+    /// Learns of a use that the store has, and of which it may not know.
+    fn learn_of_use(&self, at: Timestamp) {
+        if self.last_used.fetch_max(at.as_millis(), Ordering::Relaxed) <= at.as_millis() {
+            self.stored.store(low_bits(at), Ordering::Relaxed);
+        }
+    }
+
+    fn has_unwritten_use(&self) -> bool {
+        low_bits(self.last_used()) != self.stored.load(Ordering::Relaxed)
+    }
+
     /// What is known of it, live or not.
     fn past(&self) -> PastSession {
         let Identity { organisation, unit, user, method, .. } = self.subject.identity;
@@ -257,7 +319,7 @@ impl Slot {
         let stored = self.stored.load(Ordering::Relaxed);
         let interval = self.idle().map_or(interval, |idle| interval.min(idle / 4));
         let age = Duration::from_millis(u64::from(low_bits(now).wrapping_sub(stored)));
-        low_bits(self.last_used()) != stored && age >= interval
+        self.has_unwritten_use() && age >= interval
     }
 }
 
@@ -300,6 +362,8 @@ struct Subjects {
     organisations: HashMap<OrganisationId, Members>,
     units: HashMap<UnitId, Arc<AtomicU64>>,
     by_user: HashMap<UserId, Vec<Arc<Subject>>>,
+    /// How many subjects there are.
+    count: u64,
 }
 
 impl Subjects {
@@ -319,14 +383,18 @@ impl Subjects {
             gone: AtomicU32::new(0),
         });
         of_user.push(subject.clone());
+        self.count += 1;
         subject
     }
 
     fn forget_unused(&mut self) {
+        let mut count = 0;
         self.by_user.retain(|_, subjects| {
             subjects.retain(|subject| Arc::strong_count(subject) > 1);
+            count += subjects.len() as u64;
             !subjects.is_empty()
         });
+        self.count = count;
         self.units.retain(|_, mark| Arc::strong_count(mark) > 1);
         let by_user = &self.by_user;
         self.organisations.retain(|_, organisation| {
@@ -349,6 +417,7 @@ impl Subjects {
 pub struct SessionTable {
     shards: Box<[Shard]>,
     subjects: Mutex<Subjects>,
+    subject_count: AtomicU64,
     held_password: AtomicI64,
     held_web_api_key: AtomicI64,
 }
@@ -358,6 +427,7 @@ impl Default for SessionTable {
         Self {
             shards: (0..SHARDS).map(|_| Shard(RwLock::new(HashTable::new()))).collect(),
             subjects: Mutex::new(Subjects::default()),
+            subject_count: AtomicU64::new(0),
             held_password: AtomicI64::new(0),
             held_web_api_key: AtomicI64::new(0),
         }
@@ -381,18 +451,27 @@ impl SessionTable {
         if !slot.is_live(now) {
             return None;
         }
-        if is_use && now > slot.last_used() {
-            // Another use, by a later reading of the clock, may have come in between; it must not be undone.
-            slot.last_used.fetch_max(now.as_millis(), Ordering::Relaxed);
+        if is_use {
+            slot.slide(now);
         }
-        Some(Live {
-            id: session_id(tag),
-            number: SessionNumber(slot.number),
-            subject: slot.subject.clone(),
-            issued_at: slot.issued_at(),
-            last_used_at: slot.last_used(),
-            expires_at: slot.expires_at(),
-        })
+        Some(slot.live())
+    }
+
+    /// As [`Self::slide`] or [`Self::peek`], where the table is a copy: says what is found if it is not a live session,
+    /// and what must be written before the answer.
+    pub fn sight(&self, digest: &TokenDigest, now: Timestamp, is_use: bool) -> Sight {
+        let tag = tag(digest);
+        let slots = read(&self.shard(tag).0);
+        let Some(slot) = slots.find(hash(tag), |slot| slot.tag == tag) else { return Sight::Absent };
+        if slot.is_live(now) {
+            if !is_use {
+                return Sight::Live(slot.live(), None);
+            }
+            slot.slide(now);
+            return Sight::Live(slot.live(), slot.unwritten_use(now));
+        }
+        let is_over = slot.subject.has_ended(slot.number) || now.as_millis() >= slot.ends_at;
+        if is_over { Sight::Over } else { Sight::Idle }
     }
 
     /// Finds the session of a token whether or not it is live: for a release, which must not depend on the moment at
@@ -415,10 +494,20 @@ impl SessionTable {
     /// Adds a session that the journal has committed. Called by the journal and at start only.
     pub fn insert(&self, number: SessionNumber, session: &Session, identity: &Identity) {
         let tag = tag(&session.digest);
-        let subject = lock(&self.subjects).intern(identity);
+        let subject = {
+            let mut subjects = lock(&self.subjects);
+            let subject = subjects.intern(identity);
+            self.subject_count.store(subjects.count, Ordering::Relaxed);
+            subject
+        };
         // Until its slot is there too, or it would be tidied away with those that are gone.
         let mut issued = lock(&subject.issued);
-        issued.push(Issued::new(number.0, tag));
+        let place = issued.partition_point(|issued| issued.number < number.0);
+        match issued.get(place) {
+            // It was here before, and left memory alone.
+            Some(known) if known.number == number.0 => drop(subject.gone.fetch_sub(1, Ordering::Relaxed)),
+            _ => issued.insert(place, Issued::new(number.0, tag)),
+        }
         let slot = Slot {
             tag,
             number: number.0,
@@ -431,6 +520,50 @@ impl SessionTable {
         };
         self.held(identity.method).fetch_add(1, Ordering::Relaxed);
         write(&self.shard(tag).0).insert_unique(hash(tag), slot, |slot| hash(slot.tag));
+    }
+
+    /// Adds a session as the store has it, or learns of its uses if it is there.
+    pub fn learn(&self, number: SessionNumber, session: &Session, identity: &Identity) {
+        let tag = tag(&session.digest);
+        let known = read(&self.shard(tag).0)
+            .find(hash(tag), |slot| slot.tag == tag)
+            .map(|slot| slot.learn_of_use(session.last_used_at));
+        // Nobody else adds it meanwhile: what is fetched is put here under the lock of the log ([`crate::cluster`]).
+        if known.is_none() {
+            self.insert(number, session, identity);
+        }
+    }
+
+    /// Forgets all sessions and whom they speak for: nothing that is here may be relied on any more.
+    pub fn forget_all(&self) {
+        for shard in &self.shards {
+            let mut slots = write(&shard.0);
+            slots.drain().for_each(|slot| self.leaves(&slot));
+        }
+        self.forget_unused_subjects();
+    }
+
+    /// Frees memory where the table is a copy: the quarter of a shard's sessions that were used the longest ago, except
+    /// those with a use that is not written. Returns how many.
+    pub fn shed(&self, shard: usize) -> usize {
+        let mut slots = write(&self.shards[shard].0);
+        let mut used: Vec<i64> = slots.iter().map(|slot| slot.last_used.load(Ordering::Relaxed)).collect();
+        if used.is_empty() {
+            return 0;
+        }
+        let quarter = used.len().div_ceil(4) - 1;
+        let (_, &mut newest, _) = used.select_nth_unstable(quarter);
+        let is_old =
+            |slot: &mut Slot| slot.last_used.load(Ordering::Relaxed) <= newest && !slot.has_unwritten_use();
+        // Many may have been used at the same moment.
+        slots.extract_if(is_old).take(quarter + 1).map(|slot| self.leaves(&slot)).count()
+    }
+
+    /// About how many bytes the table takes.
+    pub fn memory(&self) -> u64 {
+        let Held { password, web_api_key } = self.count();
+        (password + web_api_key) * BYTES_A_SESSION
+            + self.subject_count.load(Ordering::Relaxed) * BYTES_A_SUBJECT
     }
 
     /// Removes a session whose release the journal has committed.
@@ -467,12 +600,7 @@ impl SessionTable {
     pub fn due_uses(&self, shard: usize, now: Timestamp, interval: Duration) -> Vec<Use> {
         let slots = read(&self.shards[shard].0);
         let due = slots.iter().filter(|slot| slot.is_due(now, interval));
-        due.map(|slot| Use {
-            number: SessionNumber(slot.number),
-            last_used_at: slot.last_used(),
-            tag: slot.tag,
-        })
-        .collect()
+        due.map(Slot::latest_use).collect()
     }
 
     /// Notes that the journal has committed these uses.
@@ -507,6 +635,7 @@ impl SessionTable {
         let crowded = {
             let mut subjects = lock(&self.subjects);
             subjects.forget_unused();
+            self.subject_count.store(subjects.count, Ordering::Relaxed);
             subjects.crowded()
         };
         for subject in crowded {

@@ -220,7 +220,11 @@ impl From<LoginError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(reason = %error, "a request could not be served");
+        match &error {
+            // Every request meets it; that the lease was lost is said once.
+            StoreError::NoLease => tracing::debug!(reason = %error, "a request could not be served"),
+            _ => tracing::warn!(reason = %error, "a request could not be served"),
+        }
         Self::Unavailable
     }
 }

@@ -23,6 +23,7 @@ use doorward_domain::{
     rules::Rules,
     session::Scope,
     session_table::SessionTable,
+    sessions::Sessions,
 };
 use doorward_http::{
     Limits, Readiness, State,
@@ -166,9 +167,9 @@ impl TestServer {
             lifetimes: options.lifetimes,
         };
         let doorkeeper = Doorkeeper::new(Parts {
-            clock,
+            clock: clock.clone(),
             random: Box::new(random),
-            table,
+            sessions: Sessions::all_in(table, clock),
             journal: journal.clone(),
             directory: directory.clone(),
             passwords: passwords.expect("hashing threads").with_breached(options.breached.clone()),

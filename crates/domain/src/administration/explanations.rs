@@ -110,10 +110,11 @@ impl Administrator {
             return Ok(nothing(Standing::NotAToken));
         };
         let doorkeeper = &self.administration.doorkeeper;
-        let (id, table) = (token.digest().session(), &doorkeeper.parts().table);
-        let now = self.administration.now();
-        let (past, is_live) = match table.examine(id) {
-            Some((past, _)) => (Some(past), table.peek(&token.digest(), now).is_some()),
+        let id = token.digest().session();
+        // First, for it may learn of uses.
+        let is_live = doorkeeper.peek(&token).await?.is_some();
+        let (past, is_live) = match doorkeeper.parts().sessions.examine(id).await? {
+            Some((past, _)) => (Some(past), is_live),
             None => match doorkeeper.find_unswept(id) {
                 Some(past) => (Some(past), false),
                 None => (self.administration.catalogue.find_ended_session(id).await?, false),

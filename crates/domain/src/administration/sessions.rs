@@ -61,9 +61,9 @@ impl Tenant {
         filter: SessionFilter,
         page: PageRequest,
     ) -> Answer<Page<SessionDetails>> {
-        let table = &self.doorkeeper().parts().table;
         let after = page.after.as_deref().map(|text| read_place(text).ok_or_else(not_a_place)).transpose()?;
-        let live = table.list(self.id(), &filter, after, page.limit.saturating_add(1), self.now());
+        let sessions = &self.doorkeeper().parts().sessions;
+        let live = sessions.list(self.id(), filter, after, page.limit.saturating_add(1)).await?;
         let page = Page::of(live, page.limit, write_place);
         let numbers = page.items.iter().map(|live| live.number).collect();
         let addresses: HashMap<_, _> =
@@ -99,10 +99,9 @@ impl Tenant {
     }
 
     async fn end_session(&self, session: SessionId, audit: AuditRecord) -> Answer<()> {
-        let found = self.doorkeeper().parts().table.examine(session);
-        let own = found.filter(|(_, subject)| subject.identity().organisation == self.id());
-        let (PastSession { number, last_used_at, .. }, subject) = own.ok_or(AdminError::NotFound)?;
-        let identity = subject.identity();
+        let found = self.doorkeeper().parts().sessions.examine(session).await?;
+        let own = found.filter(|(_, identity)| identity.organisation == self.id());
+        let (PastSession { number, last_used_at, .. }, identity) = own.ok_or(AdminError::NotFound)?;
         let audit = AuditRecord {
             unit: Some(identity.unit),
             user: Some(identity.user),

@@ -32,10 +32,16 @@ pub struct Caller {
     pub(super) may_introspect: bool,
 }
 
-/// The caller has no right to introspect tokens: a Web API key needs to be a verifier, a user an administrator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the caller may not introspect tokens")]
-pub struct MayNotIntrospect;
+/// Why a caller is told nothing of a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntrospectError {
+    /// They have no right to introspect tokens: a Web API key needs to be a verifier, a user an administrator.
+    #[error("the caller may not introspect tokens")]
+    MayNot,
+    /// Nothing is known of the token.
+    #[error("unavailable: {0}")]
+    Unavailable(#[from] StoreError),
+}
 
 impl Caller {
     /// Whether this caller may learn anything about this token: those of its own organisation, or all for the
@@ -148,7 +154,7 @@ impl Doorkeeper {
 
     /// Finds out who calls with this token; `None` if it is not in force. This is a use of the token.
     pub async fn identify_holder(&self, token: &PlainToken) -> Result<Option<Caller>, StoreError> {
-        let Some(live) = self.verify(token) else { return Ok(None) };
+        let Some(live) = self.verify(token).await? else { return Ok(None) };
         let Some(holder) = self.find_holder(&live).await? else { return Ok(None) };
         let Identity { user, organisation, is_operator, .. } = *live.subject.identity();
         Ok(Some(Caller { user, organisation, is_operator, may_introspect: holder.may_introspect() }))

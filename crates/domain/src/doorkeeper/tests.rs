@@ -19,6 +19,7 @@ use crate::{
     passwords::{Argon2Cost, HashingLimits},
     rules::Overrides,
     session::SessionNumber,
+    session_table::SessionTable,
 };
 
 struct Still;
@@ -122,9 +123,9 @@ fn with_hashing_at_a_stand_over(ledger: impl Ledger) -> Doorkeeper {
         Passwords::start(limits, cost, &Fixed, clock.clone(), observer.clone(), stand_still).unwrap();
     let lockout = LockoutRules { failures: 3, ..LockoutRules::default() };
     Doorkeeper::new(Parts {
-        clock,
+        clock: clock.clone(),
         random: Box::new(Fixed),
-        table,
+        sessions: Sessions::all_in(table, clock),
         journal,
         directory: Arc::new(Acme),
         passwords,
@@ -165,11 +166,11 @@ async fn a_session_that_is_not_yet_remembered_on_disk_is_not_forgotten() {
         username: "zoe".into(),
         method: Method::Password,
     };
-    keeper.parts.table.insert(SessionNumber(1), &session, &identity);
+    keeper.parts.sessions.table().insert(SessionNumber(1), &session, &identity);
     let id = token.digest().session();
     for _ in 0..2 {
         assert!(matches!(keeper.sweep().await, Err(StoreError::Full(_))));
-        assert!(keeper.parts.table.examine(id).is_none());
+        assert!(keeper.parts.sessions.table().examine(id).is_none());
         assert_eq!(
             keeper.find_unswept(id).map(|past| (past.number, past.user)),
             Some((SessionNumber(1), identity.user))

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use doorward_domain::{credential::PlainToken, doorkeeper::MayNotIntrospect};
+use doorward_domain::credential::PlainToken;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -77,10 +77,7 @@ pub async fn verify(
             answer.push(b',');
         }
         let live = match PlainToken::parse(token.as_bytes()) {
-            Some(token) => state
-                .doorkeeper
-                .introspect(&token, caller, asked.touch.unwrap_or(true))
-                .map_err(|MayNotIntrospect| Refusal::may_not())?,
+            Some(token) => state.doorkeeper.introspect(&token, caller, asked.touch.unwrap_or(true)).await?,
             None => None,
         };
         let written = live.map(|live| serde_json::to_writer(&mut answer, &Introspection::from(&live)));

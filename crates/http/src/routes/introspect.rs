@@ -6,8 +6,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use doorward_domain::doorkeeper::MayNotIntrospect;
-
 use super::revoke::{Refusal, caller, read_form};
 use crate::{
     origin,
@@ -46,10 +44,7 @@ pub async fn introspect(
     let (token, is_use) = read_form(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
     let live = match token {
-        Some(token) => state
-            .doorkeeper
-            .introspect(&token, caller, is_use)
-            .map_err(|MayNotIntrospect| Refusal::may_not())?,
+        Some(token) => state.doorkeeper.introspect(&token, caller, is_use).await?,
         None => None,
     };
     Ok(match live {

@@ -11,7 +11,7 @@ use axum::{
 use doorward_domain::{
     audit::Origin,
     credential::PlainToken,
-    doorkeeper::{Caller, LoginError},
+    doorkeeper::{Caller, IntrospectError, LoginError},
     journal::StoreError,
 };
 use serde::Serialize;
@@ -82,7 +82,7 @@ impl Refusal {
     }
 
     /// The caller is known and may not ask.
-    pub(super) fn may_not() -> Self {
+    fn may_not() -> Self {
         let who = "Only Web API keys with the right 'verifier' and administrators may introspect tokens; give the key \
                    that right.";
         let error = ApiError::Forbidden(who);
@@ -101,6 +101,15 @@ impl Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         Self::of(&error.into())
+    }
+}
+
+impl From<IntrospectError> for Refusal {
+    fn from(error: IntrospectError) -> Self {
+        match error {
+            IntrospectError::MayNot => Self::may_not(),
+            IntrospectError::Unavailable(error) => error.into(),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub async fn look(
     let presented = Presented::default().in_authorization(request.headers()).in_query(request.uri());
     let members = Members::from_request(request, &state).await?;
     let token = presented.found(members.find_text("token")?.unwrap_or_default().as_bytes()).one()?;
-    let live = state.doorkeeper.peek(&token).ok_or(ApiError::InvalidToken)?;
+    let live = state.doorkeeper.peek(&token).await?.ok_or(ApiError::InvalidToken)?;
     Ok(Json(Envelope::ok(TokenDetails::from(&live))))
 }
 

@@ -99,7 +99,7 @@ pub(super) async fn judge<E: std::fmt::Display>(
         Ok(requirements) => requirements,
         Err(error) => {
             // Whoever reaches this may demand anything; without a token they do not get to write errors into the log.
-            if state.doorkeeper.peek(&token).is_none() {
+            if state.doorkeeper.peek(&token).await?.is_none() {
                 return Err(ApiError::InvalidToken);
             }
             tracing::error!(%error, "a proxy or a client demands what nobody can meet; mend its configuration");
@@ -108,7 +108,7 @@ pub(super) async fn judge<E: std::fmt::Display>(
     };
     let doorkeeper = &state.doorkeeper;
     if requirements.is_none() {
-        let found = if is_use { doorkeeper.verify(&token) } else { doorkeeper.peek(&token) };
+        let found = if is_use { doorkeeper.verify(&token).await? } else { doorkeeper.peek(&token).await? };
         return found.ok_or(ApiError::InvalidToken);
     }
     doorkeeper.check(&token, &requirements, &origin(), is_use).await.map_err(|error| match error {

@@ -44,7 +44,11 @@ fn d4_disk_full_stores_nothing_and_goes_on_when_there_is_space() {
     login_and_more.extend(fill);
     assert_eq!(ledger.commit(&login_and_more), Err(full), "the batch is stored as a whole or not at all");
     limit_pages(&ledger, 1_000_000);
-    assert_eq!(ledger.commit(&[issue(3)]).unwrap().outcomes, [numbered(2)], "the failed batch took no number");
+    assert_eq!(
+        ledger.commit(&[issue(3)]).unwrap().outcomes,
+        [numbered(2)],
+        "the failed batch took no number"
+    );
     drop(ledger);
 
     let store = SqliteStore::open(&data(&folder)).unwrap();
