@@ -39,6 +39,8 @@ use keys::KEYS;
 pub(crate) struct Config {
     /// Folder of the database; a relative path counts from the working folder.
     pub(crate) data: PathBuf,
+    pub(crate) storage: Storage,
+    pub(crate) cluster: Cluster,
     pub(crate) listen: Listen,
     pub(crate) addresses: Addresses,
     pub(crate) tokens: Tokens,
@@ -47,6 +49,38 @@ pub(crate) struct Config {
     pub(crate) audit: Audit,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
+}
+
+/// Where the data are, if they are not in a folder of this machine.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Storage {
+    /// A PostgreSQL database.
+    pub(crate) url: Option<String>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Connections that read.
+    pub(crate) pool: usize,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) connect_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) statement_timeout: Duration,
+}
+
+/// How the instances on one database work together.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cluster {
+    pub(crate) name: Option<String>,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) lease: Duration,
+    /// Less than half of the lease, so that one renewal may fail.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) heartbeat: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) poll_interval: Duration,
+    /// In MiB.
+    pub(crate) memory: u64,
 }
 
 /// The listeners.
@@ -284,6 +318,15 @@ pub(crate) fn load(
     if let Some((longer, shorter)) = config.rules().contradiction() {
         let [longer, shorter] = [longer, shorter].map(|rule| setting(rule.as_str()).to_string());
         return Err(ConfigError::Order { longer, shorter });
+    }
+    let Cluster { lease, heartbeat, poll_interval, .. } = config.cluster;
+    for (shorter, is_in_order) in
+        [("cluster.heartbeat", heartbeat * 2 < lease), ("cluster.poll_interval", poll_interval < lease)]
+    {
+        if !is_in_order {
+            let [longer, shorter] = ["cluster.lease", shorter].map(|key| setting(key).to_string());
+            return Err(ConfigError::Lease { longer, shorter });
+        }
     }
     let settings = KEYS.iter().map(|key| setting(key.name)).collect();
     Ok(Loaded { config, settings, file })

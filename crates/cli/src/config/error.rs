@@ -6,7 +6,7 @@ use std::io;
 use ::config::{Value, ValueKind};
 use doorward_domain::address::InvalidNetwork;
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, without_password};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,13 @@ pub(crate) enum ConfigError {
     /// Two durations in the wrong order.
     #[error("{longer} is less than {shorter}; raise the first or lower the second")]
     Order { longer: String, shorter: String },
+
+    /// A lease that does not outlast what must happen within it.
+    #[error(
+        "{longer} is too short for {shorter}: a lease must be longer than two heartbeats and than the interval of polls; \
+         raise the first or lower the second"
+    )]
+    Lease { longer: String, shorter: String },
 
     /// A file that was asked for and is missing, or one that cannot be read.
     #[error(
@@ -83,7 +90,10 @@ impl ConfigError {
         Self::Value {
             origin: value.origin().unwrap_or_default().to_owned(),
             key: key.name,
-            value: as_toml(value),
+            value: match &value.kind {
+                ValueKind::String(text) => format!("{:?}", without_password(text)),
+                _ => as_toml(value),
+            },
             accepted: format!("{}, such as {}", key.kind, as_toml(&key.example_value())),
             meaning: key.meaning,
         }

@@ -8,7 +8,7 @@ use ::config::{Value, ValueKind};
 
 use doorward_domain::address::Network;
 
-use self::Kind::{Address, Choice, Duration, Flag, Integer, Networks, Path};
+use self::Kind::{Address, Choice, Database, Duration, Flag, Integer, Name, Networks, Path};
 use super::error::ConfigError;
 
 /// A key of the configuration.
@@ -28,6 +28,10 @@ pub(super) struct Key {
 pub(super) enum Kind {
     Path,
     Address,
+    /// Where a PostgreSQL database is; no password in it, for it is shown.
+    Database,
+    /// A short text for people.
+    Name,
     /// A duration of whole milliseconds, neither zero nor longer than this.
     Duration(&'static str),
     /// From the first to the second, both included.
@@ -46,7 +50,70 @@ pub(super) const DEFAULT_ORIGIN: &str = "default";
 const LONG: Kind = Duration("100 years");
 
 pub(super) const KEYS: &[Key] = &[
-    key("data", Path, "doorward-data", "folder of the database"),
+    key("data", Path, "doorward-data", "folder of the database; not used where `storage.url` is set"),
+    unset(
+        "storage.url",
+        Database,
+        "postgres://doorward@db1:5432,db2:5432/doorward?sslmode=require&target_session_attrs=read-write",
+        "PostgreSQL database that all instances of Doorward work on; not set means SQLite in the folder `data`, for one \
+         instance",
+    ),
+    unset("storage.password_file", Path, "/run/secrets/postgres", "file with the password for `storage.url`"),
+    unset(
+        "storage.ca_file",
+        Path,
+        "postgres-ca.pem",
+        "PEM file with the certificates that PostgreSQL's must come from; not set means those that the system trusts",
+    ),
+    key(
+        "storage.pool",
+        Integer(1, 1_000),
+        "8",
+        "connections to PostgreSQL that read; an instance has three more",
+    ),
+    key(
+        "storage.connect_timeout",
+        Duration("5m"),
+        "2s",
+        "time within which a connection to a host of PostgreSQL must be made",
+    ),
+    key(
+        "storage.statement_timeout",
+        Duration("5m"),
+        "5s",
+        "time within which PostgreSQL must answer a statement",
+    ),
+    unset(
+        "cluster.name",
+        Name,
+        "berlin-1",
+        "what logs and other instances call this one; not set means the host's name and the port of `listen.api`",
+    ),
+    key(
+        "cluster.lease",
+        Duration("5m"),
+        "5s",
+        "how long an instance may answer after its last contact with PostgreSQL, and how long a release may have to wait \
+         for an instance that died; the same on all instances",
+    ),
+    key(
+        "cluster.heartbeat",
+        Duration("5m"),
+        "1s",
+        "how often an instance renews its lease; less than half of `cluster.lease`",
+    ),
+    key(
+        "cluster.poll_interval",
+        Duration("5m"),
+        "100ms",
+        "how often an instance looks for releases that PostgreSQL did not notify it of; less than `cluster.lease`",
+    ),
+    key(
+        "cluster.memory",
+        Integer(16, 16_777_216),
+        "1024",
+        "memory for sessions in MiB; those used the longest ago are forgotten and asked for again",
+    ),
     key("listen.api", Address, "127.0.0.1:8080", "where the API answers"),
     key("listen.admin", Address, "127.0.0.1:8081", "where metrics, health and the API document answer"),
     unset(
@@ -265,10 +332,36 @@ impl Key {
     }
 }
 
+/// A URL as it may be shown: with stars for the password, if somebody wrote one into it.
+pub(super) fn without_password(url: &str) -> String {
+    let hide = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (user, hosts) = rest[..end].rsplit_once('@')?;
+        let (user, _) = user.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{hosts}{}", &rest[end..]))
+    };
+    let shown = hide().unwrap_or_else(|| url.to_owned());
+    match shown.split_once("password=") {
+        Some((before, after)) => {
+            let end = after.find('&').unwrap_or(after.len());
+            format!("{before}password=***{}", &after[end..])
+        }
+        None => shown,
+    }
+}
+
 impl Kind {
     fn takes(&self, value: &ValueKind) -> bool {
         match (self, value) {
             (Path, ValueKind::String(text)) => !text.is_empty(),
+            (Database, ValueKind::String(text)) => {
+                let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
+                rest.is_some_and(|rest| !rest.is_empty()) && without_password(text) == *text
+            }
+            (Name, ValueKind::String(text)) => {
+                (1..=64).contains(&text.chars().count()) && !text.contains(char::is_control)
+            }
             (Address, ValueKind::String(text)) => text.parse::<SocketAddr>().is_ok(),
             (Duration(longest), ValueKind::String(text)) => {
                 humantime::parse_duration(text).is_ok_and(|duration| {
@@ -292,6 +385,10 @@ impl fmt::Display for Kind {
         match self {
             Path => write!(f, "a path"),
             Address => write!(f, "an IP address with a port"),
+            Database => {
+                write!(f, "a URL of PostgreSQL without a password, which goes into `storage.password_file`")
+            }
+            Name => write!(f, "a text of 1 to 64 characters"),
             Duration(longest) => write!(f, "a duration of whole milliseconds from 1ms to {longest}"),
             Integer(least, most) => write!(f, "a whole number from {least} to {most}"),
             Choice(names) => write!(f, "one of {}", names.join(", ")),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -50,8 +51,20 @@ fn defaults_stand_when_nothing_is_set() {
     let sources = Sources { folder: folder.path().to_owned(), ..Sources::default() };
     let loaded = load(&sources, std::iter::empty()).unwrap();
 
-    let Config { data, listen, addresses, tokens, passwords, lockout, audit, log, limits } = &loaded.config;
+    let Config { data, storage, cluster, listen, addresses, tokens, passwords, lockout, audit, log, limits } =
+        &loaded.config;
     assert_eq!(data, Path::new("doorward-data"));
+    assert_eq!(
+        [storage.url.is_none(), storage.password_file.is_none(), storage.ca_file.is_none()],
+        [true; 3]
+    );
+    assert_eq!(
+        (storage.pool, storage.connect_timeout, storage.statement_timeout),
+        (8, SECOND * 2, SECOND * 5)
+    );
+    assert_eq!((&cluster.name, cluster.memory), (&None, 1024));
+    assert_eq!((cluster.lease, cluster.heartbeat), (SECOND * 5, SECOND));
+    assert_eq!(cluster.poll_interval, SECOND / 10);
     assert_eq!(listen.api, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!(listen.admin, SocketAddr::from(([127, 0, 0, 1], 8081)));
     assert_eq!(listen.tls, None);
@@ -135,7 +148,7 @@ fn the_rules_of_passwords_are_what_is_set() {
 fn unknown_keys_are_refused_in_every_layer() {
     let hint = "`doorward config show` lists the keys";
     assert_refused(load_file("colour = 1"), &format!("doorward.toml: unknown key `colour`; {hint}"));
-    assert_refused(load_file("[cluster]"), &format!("doorward.toml: unknown key `cluster`; {hint}"));
+    assert_refused(load_file("[theatre]"), &format!("doorward.toml: unknown key `theatre`; {hint}"));
     assert_refused(
         load_variable("DOORWARD_PORT", "1"),
         &format!("environment: unknown key `DOORWARD_PORT`; {hint}"),
@@ -207,6 +220,23 @@ fn each_range_ends_where_it_says() {
     let flag: (&[&str], &[&str]) = (&["true", "false"], &["yes", "TRUE", "1", "0", ""]);
     for (key, (taken, refused)) in [
         ("data", (&["x", "8080"][..], &[""][..])),
+        (
+            "storage.url",
+            (
+                &["postgres://d@a:1,b:2/d?x=y", "postgresql:///d?host=/run"],
+                &["", "mysql://a/d", "postgres://"],
+            ),
+        ),
+        ("storage.password_file", (&["x"], &[""])),
+        ("storage.ca_file", (&["x"], &[""])),
+        ("storage.pool", (&["1", "1000"], &["0", "1001"])),
+        ("storage.connect_timeout", (&["1ms", "5m"], &["0s", "6m"])),
+        ("storage.statement_timeout", (&["1ms", "5m"], &["0s", "6m"])),
+        ("cluster.name", (&["a", "berlin 1"], &["", "a\nb", &"x".repeat(65)])),
+        ("cluster.lease", (&["3s", "5m"], &["0s", "6m"])),
+        ("cluster.heartbeat", (&["1ms", "2s"], &["0s", "6m"])),
+        ("cluster.poll_interval", (&["1ms", "4s"], &["0s", "6m"])),
+        ("cluster.memory", (&["16", "16777216"], &["15", "16777217"])),
         ("listen.api", address),
         ("listen.admin", address),
         ("tokens.password_idle", (&["1ms", "30d"], &["0s", "49d 1ms", "1ms 1ns", "forever"])),
@@ -258,6 +288,33 @@ fn durations_that_depend_on_each_other_are_in_order() {
          the second",
     );
     load_file("lockout.lock = '1h'\ntokens = { password_idle = '49d', password_cap = '49d' }").unwrap();
+}
+
+#[test]
+fn a_lease_outlasts_its_heartbeats_and_polls() {
+    assert_refused(
+        load_file("cluster.lease = '2s'"),
+        "`cluster.lease` = 2s (doorward.toml) is too short for `cluster.heartbeat` = 1s (default): a lease must be longer \
+         than two heartbeats and than the interval of polls; raise the first or lower the second",
+    );
+    assert_refused(
+        load_file("cluster.poll_interval = '5s'"),
+        "`cluster.lease` = 5s (default) is too short for `cluster.poll_interval` = 5s (doorward.toml): a lease must be \
+         longer than two heartbeats and than the interval of polls; raise the first or lower the second",
+    );
+}
+
+/// Row S1: what is refused is shown, but for what is secret in it.
+#[test]
+fn a_password_in_the_url_of_the_database_is_refused_and_not_shown() {
+    for url in ["postgres://doorward:hunter2@db/doorward", "postgres://doorward@db/doorward?password=hunter2"]
+    {
+        for error in [load_flag("storage.url", url), load_variable("DOORWARD_STORAGE__URL", url)] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("***") && error.contains("`storage.password_file`"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
 }
 
 #[test]
