@@ -62,6 +62,8 @@ install_programs() {
   /usr/bin/python3 -c 'import bcrypt, passlib' 2>/dev/null || missing+=(python3-bcrypt python3-passlib)
   # With which Apache httpd asks Doorward.
   compgen -G '/usr/share/lua/5.*/socket/http.lua' >/dev/null || missing+=(lua-socket)
+  # Debian keeps the server's programs out of the path.
+  command -v pg_basebackup >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
   [[ ${#missing[@]} -gt 0 ]] || return 0
   if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
     echo "install these first: ${missing[*]} (Debian: apt-get install ${missing[*]})"

@@ -1,11 +1,13 @@
-//! What tests share: a clock that they move, and a whole server in their own process, on real sockets and a real
-//! database. For tests only.
+//! What tests share: a clock that they move, a whole server in their own process, on real sockets and a real database,
+//! and a PostgreSQL of their own. For tests only.
 
 pub mod clock;
+pub mod postgres;
 pub mod server;
 pub mod world;
 
 pub use clock::TestClock;
+pub use postgres::PostgresServer;
 pub use server::{Administrator, Answer, Options, TestServer};
 pub use world::{Demo, Organisation};
 
