@@ -88,6 +88,11 @@ impl Clock {
         Timestamp(steady.saturating_add(offset))
     }
 
+    /// Time since some fixed moment, by which leases are counted: it only grows, and nothing sets it.
+    pub fn steady(&self) -> Duration {
+        self.0.source.steady()
+    }
+
     /// Moves the clock to `time` unless it is there already. Called with the latest time found in the journal, so
     /// that a machine whose clock was set back while Doorward was down does not lengthen any session. Returns how
     /// far the wall clock lies behind.

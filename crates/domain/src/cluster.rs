@@ -8,13 +8,39 @@
 
 use std::time::Duration;
 
+pub use self::{
+    keeper::{Keeper, KeeperParts, Pace},
+    member::{Admitted, Gap, Member, Replica, Ticket},
+};
 use crate::{
     clock::Timestamp,
     directory::StoreFuture,
     id::{OrganisationId, SessionId},
+    journal::StoreError,
+    observer::NoObserver,
     session::{Identity, Scope, Session, SessionNumber},
     session_table::{SessionFilter, SessionPlace},
 };
+
+/// Whether a rule of the protocol is obeyed: always, but in the simulations that show that it is needed.
+#[cfg(not(all(test, not(feature = "shuttle"))))]
+macro_rules! obeyed {
+    ($rule:ident) => {
+        true
+    };
+}
+#[cfg(all(test, not(feature = "shuttle")))]
+macro_rules! obeyed {
+    ($rule:ident) => {
+        crate::cluster::tests::Rule::$rule.is_obeyed()
+    };
+}
+
+mod keeper;
+mod member;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests;
 
 /// A place in the release log. The first record has the number 1; zero is the place before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,3 +189,58 @@ pub trait SessionSource: Send + Sync {
         now: Timestamp,
     ) -> StoreFuture<'_, Vec<StoredSession>>;
 }
+
+/// What a [`Keeper`] tells whoever counts. Calls must return at once.
+pub trait ClusterObserver: Send + Sync {
+    /// The store said what time it is, at some moment between two readings of the steady clock. Told before the lease
+    /// counts, so that a clock that follows the store is right when the instance answers.
+    fn told_time(&self, time: StoreTime, sent: Duration, answered: Duration) {
+        let _ = (time, sent, answered);
+    }
+
+    /// The instance is registered.
+    fn registered(&self, instance: InstanceId) {
+        let _ = instance;
+    }
+
+    /// The instance may not join, until the operator does something about it.
+    fn may_not_join(&self, reason: &str) {
+        let _ = reason;
+    }
+
+    /// The instance is not registered any more, has forgotten everything and will register again.
+    fn lost_registration(&self, reason: &str) {
+        let _ = reason;
+    }
+
+    /// A renewal failed, or came when the lease was over.
+    fn lease_missed(&self) {}
+
+    /// A call of the store failed, and is tried again.
+    fn failed(&self, what: &'static str, error: &StoreError) {
+        let _ = (what, error);
+    }
+
+    /// The log reaches at least this far.
+    fn head_seen(&self, head: LogNumber) {
+        let _ = head;
+    }
+
+    /// The instance has applied the log up to here.
+    fn applied(&self, applied: LogNumber) {
+        let _ = applied;
+    }
+
+    /// A record that this instance committed may be answered, `took` after its commit: all have acknowledged it, or
+    /// a lease has passed.
+    fn came_into_force(&self, number: LogNumber, is_by_all: bool, took: Duration) {
+        let _ = (number, is_by_all, took);
+    }
+
+    /// Another instance was silent for a lease, and its registration was removed.
+    fn removed(&self, instance: InstanceId) {
+        let _ = instance;
+    }
+}
+
+impl ClusterObserver for NoObserver {}
