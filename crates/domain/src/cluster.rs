@@ -18,7 +18,7 @@ use crate::{
     id::{OrganisationId, SessionId},
     journal::StoreError,
     observer::NoObserver,
-    session::{Identity, Scope, Session, SessionNumber},
+    session::{Identity, PastSession, Scope, Session, SessionNumber},
     session_table::{SessionFilter, SessionPlace},
 };
 
@@ -173,6 +173,25 @@ pub struct StoredSession {
     pub identity: Identity,
 }
 
+impl StoredSession {
+    /// What is known of it.
+    pub(crate) fn past(&self) -> PastSession {
+        let Self { number, session, identity } = self;
+        PastSession {
+            number: *number,
+            organisation: Some(identity.organisation),
+            unit: identity.unit,
+            user: identity.user,
+            method: identity.method,
+            issued_at: session.issued_at,
+            last_used_at: session.last_used_at,
+            idle: session.idle,
+            ends_at: session.ends_at,
+            released: None,
+        }
+    }
+}
+
 /// Sessions in the store, for instances that hold some of them in memory.
 pub trait SessionSource: Send + Sync {
     /// Finds a session that nothing has ended but, perhaps, its time.
@@ -235,6 +254,11 @@ pub trait ClusterObserver: Send + Sync {
     /// a lease has passed.
     fn came_into_force(&self, number: LogNumber, is_by_all: bool, took: Duration) {
         let _ = (number, is_by_all, took);
+    }
+
+    /// The store was asked about a session: whether it has it, or that it did not answer; and how long that took.
+    fn fetched(&self, is_found: Result<bool, &StoreError>, took: Duration) {
+        let _ = (is_found, took);
     }
 
     /// Another instance was silent for a lease, and its registration was removed.

@@ -162,7 +162,7 @@ impl Doorkeeper {
     /// Uses a token: says whom it speaks for and restarts its idle time. `None`: it is not in force. An error says that
     /// nothing is known of it.
     pub async fn verify(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
-        self.parts.sessions.find_live(&token.digest(), true).await
+        self.parts.sessions.find_live(&token.digest(), true, &self.parts.journal).await
     }
 
     /// Verifies a token at a route that demands something beside. What does not meet it is no use of the token.
@@ -194,7 +194,12 @@ impl Doorkeeper {
 
     /// Looks at a token without using it.
     pub async fn peek(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
-        self.parts.sessions.find_live(&token.digest(), false).await
+        self.parts.sessions.find_live(&token.digest(), false, &self.parts.journal).await
+    }
+
+    /// Has these tokens' sessions at hand for whoever is about to ask for many, one after the other.
+    pub async fn prepare(&self, tokens: impl Iterator<Item = PlainToken>) {
+        self.parts.sessions.prepare(tokens.map(|token| token.digest())).await;
     }
 
     /// Uses a token on behalf of a service that asks about it, or only looks at it. A caller who may not see the token neither learns of it
@@ -222,7 +227,9 @@ impl Doorkeeper {
         origin: &Origin,
     ) -> Result<(), StoreError> {
         let session = token.digest().session();
-        let Some((known, identity)) = self.parts.sessions.examine(session).await? else { return Ok(()) };
+        let Some((known, identity)) = self.parts.sessions.examine(session).await? else {
+            return self.parts.sessions.settle().await;
+        };
         if caller.is_some_and(|caller| !caller.may_see(&identity)) {
             return Ok(());
         }
@@ -309,9 +316,11 @@ impl Doorkeeper {
         for shard in 0..SHARDS {
             {
                 let mut unswept = lock(&self.unswept);
-                let before = unswept.len();
-                unswept.extend(self.parts.sessions.table().sweep(shard, now));
-                count += unswept.len() - before;
+                let swept = self.parts.sessions.table().sweep(shard, now);
+                count += swept.len();
+                if self.parts.sessions.are_all_known() {
+                    unswept.extend(swept);
+                }
             }
             // Between two shards others may run on this thread.
             tokio::task::yield_now().await;

@@ -9,19 +9,20 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     address::Network,
     audit::AuditRecord,
     change::{Change, Once},
-    clock::Timestamp,
-    cluster::LogNumber,
+    clock::{Clock, Timestamp},
+    cluster::{LogNumber, StoredSession, Ticket},
     credential::KeyDigest,
     id::{OrganisationId, SessionId, UserId},
     passwords::PasswordHash,
     session::{Departed, Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
+    sessions::Copy,
     sync::{AtomicU64, Mutex, Ordering, lock, mpsc, thread},
 };
 
@@ -237,23 +238,69 @@ pub enum LedgerError {
     Lost(String),
 }
 
+/// On many instances what ends sessions, or changes what is remembered of the directory, comes into force with the release
+/// log, here as elsewhere; what was issued here is known here.
+struct Everywhere {
+    copy: Arc<Copy>,
+    clock: Clock,
+    runtime: Handle,
+    /// Taken before the commit: what was issued may have been ended right after it.
+    ticket: Option<Ticket>,
+}
+
+impl Force for Everywhere {
+    fn prepare(&mut self) {
+        self.ticket = self.copy.begin_fetch();
+    }
+
+    fn enforce(&mut self, entries: &[Entry], answers: Vec<Answer>, committed: Committed) {
+        let Committed { outcomes, logged } = committed;
+        let mut waiting = Vec::new();
+        for ((entry, outcome), answer) in entries.iter().zip(outcomes).zip(answers) {
+            match (entry, outcome) {
+                (Entry::Issue { session, identity, .. }, Outcome::Committed(Some(number))) => {
+                    if let Some(ticket) = self.ticket {
+                        let (session, identity) = (*session, identity.clone());
+                        self.copy.learn(ticket, &StoredSession { number, session, identity });
+                    }
+                }
+                (Entry::Uses(uses), Outcome::Committed(_)) => self.copy.mark_stored(uses),
+                (Entry::Release { .. } | Entry::Change { .. }, Outcome::Committed(_)) => {
+                    waiting.push((answer, outcome));
+                    continue;
+                }
+                _ => {}
+            }
+            answer.give(Ok(outcome));
+        }
+        let Some(logged) = logged.filter(|_| !waiting.is_empty()) else {
+            return waiting.into_iter().for_each(|(answer, outcome)| answer.give(Ok(outcome)));
+        };
+        let (copy, committed_at) = (self.copy.clone(), self.clock.steady());
+        self.runtime.spawn(async move {
+            copy.wait_for_all(logged, committed_at).await;
+            waiting.into_iter().for_each(|(answer, outcome)| answer.give(Ok(outcome)));
+        });
+    }
+}
+
 struct Submission {
     entry: Entry,
     answer: Answer,
 }
 
 /// Where it is said what became of an entry.
-pub(crate) struct Answer(oneshot::Sender<Result<Outcome, StoreError>>);
+struct Answer(oneshot::Sender<Result<Outcome, StoreError>>);
 
 impl Answer {
-    pub(crate) fn give(self, outcome: Result<Outcome, StoreError>) {
+    fn give(self, outcome: Result<Outcome, StoreError>) {
         // A caller that hung up has no use for it.
         let _ = self.0.send(outcome);
     }
 }
 
 /// How what is committed comes into force, and is then answered.
-pub(crate) trait Force: Send + 'static {
+trait Force: Send + 'static {
     /// A batch is about to be committed.
     fn prepare(&mut self) {}
 
@@ -264,13 +311,13 @@ pub(crate) trait Force: Send + 'static {
 /// In one process the table is in force as soon as it is changed.
 struct Here {
     table: Arc<SessionTable>,
-    counts: Arc<Counts>,
+    changes: Arc<AtomicU64>,
 }
 
 impl Force for Here {
     fn enforce(&mut self, entries: &[Entry], answers: Vec<Answer>, Committed { outcomes, .. }: Committed) {
         for (entry, outcome) in entries.iter().zip(&outcomes) {
-            apply(&self.table, &self.counts.changes, entry, *outcome);
+            apply(&self.table, &self.changes, entry, *outcome);
         }
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             answer.give(Ok(outcome));
@@ -290,7 +337,7 @@ struct Counts {
     /// Entries that wait for a commit.
     waiting: AtomicU64,
     /// Changes of the directory that have come into force.
-    changes: AtomicU64,
+    changes: Arc<AtomicU64>,
 }
 
 /// The journal's thread; stopping the journal means waiting for it.
@@ -308,17 +355,32 @@ impl Journal {
         table: Arc<SessionTable>,
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {
-        Self::start_with(ledger, |counts| Here { table, counts }, on_broken)
+        let counts = Counts::default();
+        let here = Here { table, changes: counts.changes.clone() };
+        Self::start_with(ledger, here, counts, on_broken)
     }
 
-    fn start_with<F: Force>(
+    /// As [`Self::start`], on a store that other instances work on too: what is committed is in force, and answered, when
+    /// it is in force on all of them. To be called within the runtime that waits for them; `clock` is the copy's.
+    pub fn start_copied(
         ledger: impl Ledger,
-        force: impl FnOnce(Arc<Counts>) -> F,
+        copy: Arc<Copy>,
+        clock: Clock,
+        on_broken: impl FnOnce(String) + Send + 'static,
+    ) -> (Self, JournalThread) {
+        let counts = Counts { changes: copy.changes(), ..Counts::default() };
+        let everywhere = Everywhere { copy, clock, runtime: Handle::current(), ticket: None };
+        Self::start_with(ledger, everywhere, counts, on_broken)
+    }
+
+    fn start_with(
+        ledger: impl Ledger,
+        force: impl Force,
+        counts: Counts,
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {
         let (sender, queue) = mpsc::sync_channel(QUEUE);
-        let counts = Arc::new(Counts::default());
-        let force = force(counts.clone());
+        let counts = Arc::new(counts);
         let journal = Self { queue: Arc::new(Mutex::new(Some(sender))), counts: counts.clone() };
         let thread = thread::spawn(move || {
             if let Err(message) = commit_all(ledger, force, &counts, &queue) {

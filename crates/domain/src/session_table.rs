@@ -20,6 +20,7 @@ use hashbrown::HashTable;
 
 use crate::{
     clock::Timestamp,
+    cluster::StoredSession,
     credential::TokenDigest,
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
     session::{Identity, Method, PastSession, Scope, Session, SessionNumber, expiry},
@@ -69,6 +70,12 @@ impl Issued {
 }
 
 impl Subject {
+    /// One without sessions, of an organisation and a unit with these marks.
+    fn new(identity: Identity, organisation: Arc<AtomicU64>, unit: Arc<AtomicU64>) -> Self {
+        let (ended, issued, gone) = (AtomicU64::new(0), Mutex::new(Vec::new()), AtomicU32::new(0));
+        Self { identity, ended, organisation, unit, issued, gone }
+    }
+
     /// Who it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
@@ -104,15 +111,10 @@ impl Subject {
             Scope::Unit(_) => name.clone_into(&mut identity.unit_name),
             Scope::User(_) | Scope::Key(..) => name.clone_into(&mut identity.username),
         }
-        Some(Arc::new(Self {
-            identity,
-            // Only the journal ends and renames, one after the other.
-            ended: AtomicU64::new(self.ended.load(Ordering::Acquire)),
-            organisation: self.organisation.clone(),
-            unit: self.unit.clone(),
-            issued: Mutex::new(Vec::new()),
-            gone: AtomicU32::new(0),
-        }))
+        let renamed = Self::new(identity, self.organisation.clone(), self.unit.clone());
+        // Only the journal ends and renames, one after the other.
+        renamed.ended.store(self.ended.load(Ordering::Acquire), Ordering::Release);
+        Some(Arc::new(renamed))
     }
 
     /// Where it stands among the subjects of a list.
@@ -178,6 +180,20 @@ pub struct Live {
     pub last_used_at: Timestamp,
     /// When it ends if it is not used again.
     pub expires_at: Timestamp,
+}
+
+impl Live {
+    /// A session that is in the store and not in memory.
+    pub(crate) fn of(StoredSession { number, session, identity }: StoredSession) -> Self {
+        Self {
+            id: session.digest.session(),
+            number,
+            subject: Arc::new(Subject::new(identity, Arc::default(), Arc::default())),
+            issued_at: session.issued_at,
+            last_used_at: session.last_used_at,
+            expires_at: session.expires_at(),
+        }
+    }
 }
 
 /// What a look at a token finds where the table is a copy of some of the store's sessions ([`crate::sessions`]).
@@ -374,14 +390,8 @@ impl Subjects {
         }
         let organisation = self.organisations.entry(identity.organisation).or_default();
         organisation.users.insert(identity.user);
-        let subject = Arc::new(Subject {
-            identity: identity.clone(),
-            ended: AtomicU64::new(0),
-            organisation: organisation.ended.clone(),
-            unit: self.units.entry(identity.unit).or_default().clone(),
-            issued: Mutex::new(Vec::new()),
-            gone: AtomicU32::new(0),
-        });
+        let unit = self.units.entry(identity.unit).or_default().clone();
+        let subject = Arc::new(Subject::new(identity.clone(), organisation.ended.clone(), unit));
         of_user.push(subject.clone());
         self.count += 1;
         subject

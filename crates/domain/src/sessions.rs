@@ -1,44 +1,111 @@
-//! Where live sessions are looked for: in the session table, which is all there is on one machine.
+//! Where live sessions are looked for.
+//!
+//! On one machine that is the session table. On many, each instance's table is a copy of some of the store's sessions
+//! ([`copy`]): it answers from there while its lease vouches for it, and asks the store about what it does not know.
+
+mod copy;
+mod unknown;
 
 use std::sync::Arc;
 
+pub use self::copy::{Copy, CopyParts};
 use crate::{
     clock::Clock,
     credential::TokenDigest,
     id::{OrganisationId, SessionId},
-    journal::StoreError,
+    journal::{Journal, StoreError},
     session::{Identity, PastSession},
     session_table::{Live, SessionFilter, SessionPlace, SessionTable},
 };
 
 /// The live sessions.
 pub struct Sessions {
-    table: Arc<SessionTable>,
     clock: Clock,
+    known: Known,
+}
+
+enum Known {
+    /// All there are.
+    All(Arc<SessionTable>),
+    /// Some of them.
+    Some(Arc<Copy>),
 }
 
 impl Sessions {
     /// Those of a table that has all of them, as `clock` judges them.
     pub fn all_in(table: Arc<SessionTable>, clock: Clock) -> Self {
-        Self { table, clock }
+        Self { clock, known: Known::All(table) }
+    }
+
+    /// Those of a store, of which `copy` has some, as `clock` judges them.
+    pub fn copied(copy: Arc<Copy>, clock: Clock) -> Self {
+        Self { clock, known: Known::Some(copy) }
     }
 
     /// Those in memory.
     pub fn table(&self) -> &SessionTable {
-        &self.table
+        match &self.known {
+            Known::All(table) => table,
+            Known::Some(copy) => copy.table(),
+        }
+    }
+
+    /// Whether what leaves memory has ended, so that the store may forget it. A copy forgets others too.
+    pub(crate) fn are_all_known(&self) -> bool {
+        matches!(self.known, Known::All(_))
+    }
+
+    /// Whether what is in memory may be relied on at this moment, be it sessions or what was read of the directory.
+    pub(crate) fn vouch(&self) -> Result<(), StoreError> {
+        match &self.known {
+            Known::All(_) => Ok(()),
+            Known::Some(copy) => copy.vouch(&self.clock),
+        }
     }
 
     /// Finds the live session of a token, and makes this moment its last use if it `is_use`.
-    pub async fn find_live(&self, digest: &TokenDigest, is_use: bool) -> Result<Option<Live>, StoreError> {
-        let now = self.clock.now();
-        Ok(if is_use { self.table.slide(digest, now) } else { self.table.peek(digest, now) })
+    pub async fn find_live(
+        &self,
+        digest: &TokenDigest,
+        is_use: bool,
+        journal: &Journal,
+    ) -> Result<Option<Live>, StoreError> {
+        match &self.known {
+            Known::All(table) => {
+                let now = self.clock.now();
+                Ok(if is_use { table.slide(digest, now) } else { table.peek(digest, now) })
+            }
+            Known::Some(copy) => copy.find_live(digest, is_use, &self.clock, journal).await,
+        }
+    }
+
+    /// Has those of these tokens at hand that are not, so that looking for one after the other does not ask the store one
+    /// after the other. What fails here fails again there.
+    pub async fn prepare(&self, digests: impl Iterator<Item = TokenDigest>) {
+        if let Known::Some(copy) = &self.known {
+            copy.prepare(digests, &self.clock).await;
+        }
     }
 
     /// What is known of a session that is not known to have ended, whether or not its time is over: for a release, which
     /// must not depend on the moment at which it looks, and for those who ask how it stands.
     pub async fn examine(&self, session: SessionId) -> Result<Option<(PastSession, Identity)>, StoreError> {
-        let found = self.table.examine(session);
-        Ok(found.map(|(past, subject)| (past, subject.identity().clone())))
+        match &self.known {
+            Known::All(table) => {
+                let found = table.examine(session);
+                Ok(found.map(|(past, subject)| (past, subject.identity().clone())))
+            }
+            Known::Some(copy) => copy.examine(session).await,
+        }
+    }
+
+    /// Returns when all that had ended in the store when this was called has ended everywhere: whoever is told that a
+    /// session is gone must not find it on another instance.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        match &self.known {
+            Known::All(_) => Ok(()),
+            Known::Some(copy) => copy.settle(&self.clock).await,
+        }
     }
 
     /// Lists live sessions of an organisation, `limit` at most, behind a place, in the order of [`SessionPlace`].
@@ -49,6 +116,10 @@ impl Sessions {
         after: Option<SessionPlace>,
         limit: usize,
     ) -> Result<Vec<Live>, StoreError> {
-        Ok(self.table.list(organisation, &filter, after, limit, self.clock.now()))
+        let now = self.clock.now();
+        match &self.known {
+            Known::All(table) => Ok(table.list(organisation, &filter, after, limit, now)),
+            Known::Some(copy) => copy.list(organisation, filter, after, limit, now).await,
+        }
     }
 }

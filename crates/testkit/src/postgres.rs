@@ -37,10 +37,13 @@ impl PostgresServer {
     pub fn start() -> Self {
         let folder = new_folder();
         let data = folder.path().join("data");
-        run(as_postgres("initdb")
-            .arg("--pgdata")
-            .arg(&data)
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]));
+        run(as_postgres("initdb").arg("--pgdata").arg(&data).args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]));
         // Who is believed without a password, and who is not. The first line that fits counts.
         let hba = data.join("pg_hba.conf");
         let trusting = fs::read_to_string(&hba).unwrap();
@@ -63,7 +66,10 @@ impl PostgresServer {
             .arg("--pgdata")
             .arg(folder.path().join("data"))
             .args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"])
-            .arg(format!("--dbname=host=127.0.0.1 port={} user=postgres application_name={name}", self.port)));
+            .arg(format!(
+                "--dbname=host=127.0.0.1 port={} user=postgres application_name={name}",
+                self.port
+            )));
         Self::on_a_free_port(folder)
     }
 

@@ -101,7 +101,10 @@ impl Tenant {
     async fn end_session(&self, session: SessionId, audit: AuditRecord) -> Answer<()> {
         let found = self.doorkeeper().parts().sessions.examine(session).await?;
         let own = found.filter(|(_, identity)| identity.organisation == self.id());
-        let (PastSession { number, last_used_at, .. }, identity) = own.ok_or(AdminError::NotFound)?;
+        let Some((PastSession { number, last_used_at, .. }, identity)) = own else {
+            self.doorkeeper().parts().sessions.settle().await?;
+            return Err(AdminError::NotFound);
+        };
         let audit = AuditRecord {
             unit: Some(identity.unit),
             user: Some(identity.user),

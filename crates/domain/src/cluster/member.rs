@@ -84,6 +84,11 @@ impl<R: Replica> Member<R> {
         Self { replica, lease_end: AtomicU64::new(0), state: Mutex::default() }
     }
 
+    /// The replica, for whoever does not answer from it.
+    pub fn replica(&self) -> &R {
+        &self.replica
+    }
+
     /// Whether there is a lease. Costs one load.
     pub fn may_answer(&self, now: Duration) -> bool {
         // What was applied before the lease was extended is seen by whoever sees the lease.

@@ -124,6 +124,8 @@ impl Callers {
 impl Doorkeeper {
     /// Finds out who calls with this Web API key, without issuing a token. Only a refusal is recorded.
     pub async fn identify_caller(&self, key: &PlainKey, origin: &Origin) -> Result<Caller, LoginError> {
+        // First, for what is remembered of the directory holds only while the copy does.
+        self.parts.sessions.vouch()?;
         let (digest, changes) = (key.digest(), self.parts.journal.changes());
         if let Some(caller) = self.callers.find_key(&digest, changes, self.now(), origin) {
             self.note_key_use(digest, origin);

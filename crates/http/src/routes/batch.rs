@@ -70,6 +70,10 @@ pub async fn verify(
         return Err(Refusal::of(&ApiError::InvalidParameter("tokens".into(), problem)));
     }
     let caller = caller(&state, &head.headers, &origin.0).await?;
+    state
+        .doorkeeper
+        .prepare(asked.tokens.iter().filter_map(|token| PlainToken::parse(token.as_bytes())))
+        .await;
     let mut answer = Vec::with_capacity(64 + 256 * asked.tokens.len());
     answer.extend_from_slice(b"{\"results\":[");
     for (place, token) in asked.tokens.iter().enumerate() {
