@@ -11,6 +11,7 @@ use std::time::Duration;
 pub use self::{
     keeper::{Keeper, KeeperParts, Pace},
     member::{Admitted, Gap, Member, Replica, Ticket},
+    time::StoreClock,
 };
 use crate::{
     clock::Timestamp,
@@ -41,6 +42,7 @@ mod member;
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod tests;
+mod time;
 
 /// A place in the release log. The first record has the number 1; zero is the place before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -256,7 +256,7 @@ impl Doorkeeper {
         } else {
             self.parts.rules.lifetimes.touch_interval - self.flush_period()
         };
-        let mut count = 0;
+        let mut count = self.flush_shed_uses().await?;
         let mut uses = Vec::new();
         for shard in 0..SHARDS {
             uses.extend(self.parts.sessions.table().due_uses(shard, now, interval));
@@ -278,6 +278,18 @@ impl Doorkeeper {
             self.ticked_at.store(now.as_millis(), Ordering::Relaxed);
         }
         Ok(count)
+    }
+
+    /// Writes the uses of sessions that have left memory.
+    async fn flush_shed_uses(&self) -> Result<usize, StoreError> {
+        let uses = self.parts.sessions.take_unwritten();
+        for (place, chunk) in uses.chunks(CHUNK).enumerate() {
+            if let Err(error) = self.parts.journal.submit(Entry::Uses(chunk.to_vec())).await {
+                self.parts.sessions.put_unwritten(uses[place * CHUNK..].to_vec());
+                return Err(error);
+            }
+        }
+        Ok(uses.len())
     }
 
     async fn flush_key_uses(&self) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ pub mod directory;
 pub mod doorkeeper;
 mod hex;
 pub mod id;
+pub mod instance;
 pub mod journal;
 pub mod lifetimes;
 pub mod name;

@@ -201,8 +201,8 @@ impl Live {
 pub enum Sight {
     /// A live session, and the use to be written before anybody is told of it, if there is one.
     Live(Live, Option<Use>),
-    /// A session whose idle time is over, as far as it is known here: it may have been used elsewhere.
-    Idle,
+    /// A session whose idle time has been over since then, as far as it is known here: it may have been used elsewhere.
+    Idle(Timestamp),
     /// A session that has ended whatever happens elsewhere.
     Over,
     /// None that is known here.
@@ -481,7 +481,7 @@ impl SessionTable {
             return Sight::Live(slot.live(), slot.unwritten_use(now));
         }
         let is_over = slot.subject.has_ended(slot.number) || now.as_millis() >= slot.ends_at;
-        if is_over { Sight::Over } else { Sight::Idle }
+        if is_over { Sight::Over } else { Sight::Idle(slot.expires_at()) }
     }
 
     /// Finds the session of a token whether or not it is live: for a release, which must not depend on the moment at
@@ -553,20 +553,24 @@ impl SessionTable {
         self.forget_unused_subjects();
     }
 
-    /// Frees memory where the table is a copy: the quarter of a shard's sessions that were used the longest ago, except
-    /// those with a use that is not written. Returns how many.
-    pub fn shed(&self, shard: usize) -> usize {
+    /// Frees memory where the table is a copy: the quarter of a shard's sessions that were used the longest ago. Returns
+    /// their uses that are not written.
+    pub fn shed(&self, shard: usize) -> Vec<Use> {
         let mut slots = write(&self.shards[shard].0);
         let mut used: Vec<i64> = slots.iter().map(|slot| slot.last_used.load(Ordering::Relaxed)).collect();
         if used.is_empty() {
-            return 0;
+            return Vec::new();
         }
-        let quarter = used.len().div_ceil(4) - 1;
-        let (_, &mut newest, _) = used.select_nth_unstable(quarter);
-        let is_old =
-            |slot: &mut Slot| slot.last_used.load(Ordering::Relaxed) <= newest && !slot.has_unwritten_use();
+        let quarter = used.len().div_ceil(4);
+        let (_, &mut newest, _) = used.select_nth_unstable(quarter - 1);
+        let old = slots.extract_if(|slot| slot.last_used.load(Ordering::Relaxed) <= newest);
         // Many may have been used at the same moment.
-        slots.extract_if(is_old).take(quarter + 1).map(|slot| self.leaves(&slot)).count()
+        let mut unwritten = Vec::new();
+        for slot in old.take(quarter) {
+            self.leaves(&slot);
+            unwritten.extend(slot.has_unwritten_use().then(|| slot.latest_use()));
+        }
+        unwritten
     }
 
     /// About how many bytes the table takes.

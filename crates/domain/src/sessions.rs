@@ -4,29 +4,29 @@
 //! ([`copy`]): it answers from there while its lease vouches for it, and asks the store about what it does not know.
 
 mod copy;
+#[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
+mod tests;
 mod unknown;
 
 use std::sync::Arc;
 
-pub use self::copy::{Copy, CopyParts};
+pub use self::copy::{Copy, CopyParts, Held};
 use crate::{
     clock::Clock,
     credential::TokenDigest,
     id::{OrganisationId, SessionId},
     journal::{Journal, StoreError},
     session::{Identity, PastSession},
-    session_table::{Live, SessionFilter, SessionPlace, SessionTable},
+    session_table::{Live, SessionFilter, SessionPlace, SessionTable, Use},
 };
 
 /// The live sessions.
-pub struct Sessions {
-    clock: Clock,
-    known: Known,
-}
+pub struct Sessions(Known);
 
 enum Known {
-    /// All there are.
-    All(Arc<SessionTable>),
+    /// All there are, and the clock that judges them.
+    All(Arc<SessionTable>, Clock),
     /// Some of them.
     Some(Arc<Copy>),
 }
@@ -34,32 +34,32 @@ enum Known {
 impl Sessions {
     /// Those of a table that has all of them, as `clock` judges them.
     pub fn all_in(table: Arc<SessionTable>, clock: Clock) -> Self {
-        Self { clock, known: Known::All(table) }
+        Self(Known::All(table, clock))
     }
 
-    /// Those of a store, of which `copy` has some, as `clock` judges them.
-    pub fn copied(copy: Arc<Copy>, clock: Clock) -> Self {
-        Self { clock, known: Known::Some(copy) }
+    /// Those of a store, of which `copy` has some.
+    pub fn copied(copy: Arc<Copy>) -> Self {
+        Self(Known::Some(copy))
     }
 
     /// Those in memory.
     pub fn table(&self) -> &SessionTable {
-        match &self.known {
-            Known::All(table) => table,
+        match &self.0 {
+            Known::All(table, _) => table,
             Known::Some(copy) => copy.table(),
         }
     }
 
     /// Whether what leaves memory has ended, so that the store may forget it. A copy forgets others too.
     pub(crate) fn are_all_known(&self) -> bool {
-        matches!(self.known, Known::All(_))
+        matches!(self.0, Known::All(..))
     }
 
     /// Whether what is in memory may be relied on at this moment, be it sessions or what was read of the directory.
     pub(crate) fn vouch(&self) -> Result<(), StoreError> {
-        match &self.known {
-            Known::All(_) => Ok(()),
-            Known::Some(copy) => copy.vouch(&self.clock),
+        match &self.0 {
+            Known::All(..) => Ok(()),
+            Known::Some(copy) => copy.vouch(),
         }
     }
 
@@ -70,28 +70,28 @@ impl Sessions {
         is_use: bool,
         journal: &Journal,
     ) -> Result<Option<Live>, StoreError> {
-        match &self.known {
-            Known::All(table) => {
-                let now = self.clock.now();
+        match &self.0 {
+            Known::All(table, clock) => {
+                let now = clock.now();
                 Ok(if is_use { table.slide(digest, now) } else { table.peek(digest, now) })
             }
-            Known::Some(copy) => copy.find_live(digest, is_use, &self.clock, journal).await,
+            Known::Some(copy) => copy.find_live(digest, is_use, journal).await,
         }
     }
 
     /// Has those of these tokens at hand that are not, so that looking for one after the other does not ask the store one
     /// after the other. What fails here fails again there.
     pub async fn prepare(&self, digests: impl Iterator<Item = TokenDigest>) {
-        if let Known::Some(copy) = &self.known {
-            copy.prepare(digests, &self.clock).await;
+        if let Known::Some(copy) = &self.0 {
+            copy.prepare(digests).await;
         }
     }
 
     /// What is known of a session that is not known to have ended, whether or not its time is over: for a release, which
     /// must not depend on the moment at which it looks, and for those who ask how it stands.
     pub async fn examine(&self, session: SessionId) -> Result<Option<(PastSession, Identity)>, StoreError> {
-        match &self.known {
-            Known::All(table) => {
+        match &self.0 {
+            Known::All(table, _) => {
                 let found = table.examine(session);
                 Ok(found.map(|(past, subject)| (past, subject.identity().clone())))
             }
@@ -102,9 +102,25 @@ impl Sessions {
     /// Returns when all that had ended in the store when this was called has ended everywhere: whoever is told that a
     /// session is gone must not find it on another instance.
     pub async fn settle(&self) -> Result<(), StoreError> {
-        match &self.known {
-            Known::All(_) => Ok(()),
-            Known::Some(copy) => copy.settle(&self.clock).await,
+        match &self.0 {
+            Known::All(..) => Ok(()),
+            Known::Some(copy) => copy.settle().await,
+        }
+    }
+
+    /// Takes the uses of sessions that have left memory before they were written. What cannot be written is to be
+    /// [put back](Self::put_unwritten).
+    pub(crate) fn take_unwritten(&self) -> Vec<Use> {
+        match &self.0 {
+            Known::All(..) => Vec::new(),
+            Known::Some(copy) => copy.take_unwritten(),
+        }
+    }
+
+    /// Keeps uses that could not be written.
+    pub(crate) fn put_unwritten(&self, uses: Vec<Use>) {
+        if let Known::Some(copy) = &self.0 {
+            copy.put_unwritten(uses);
         }
     }
 
@@ -116,10 +132,9 @@ impl Sessions {
         after: Option<SessionPlace>,
         limit: usize,
     ) -> Result<Vec<Live>, StoreError> {
-        let now = self.clock.now();
-        match &self.known {
-            Known::All(table) => Ok(table.list(organisation, &filter, after, limit, now)),
-            Known::Some(copy) => copy.list(organisation, filter, after, limit, now).await,
+        match &self.0 {
+            Known::All(table, clock) => Ok(table.list(organisation, &filter, after, limit, clock.now())),
+            Known::Some(copy) => copy.list(organisation, filter, after, limit).await,
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 
 use super::unknown::Unknown;
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::Clock,
     cluster::{
         ClusterObserver, Keeper, LogNumber, Member, Notice, Replica, Roster, SessionSource, StoredSession,
         Ticket,
@@ -34,6 +34,10 @@ use crate::{
 
 /// How often a look begins anew because the log has overtaken what was fetched.
 const TRIES: usize = 16;
+/// The longest that a use in time may take to be written and answered.
+const USE_UNDER_WAY: Duration = Duration::from_secs(60);
+/// How many shards shed sessions together. After them it is looked at all subjects, which is not to be done for each.
+const SHED_TOGETHER: usize = if SHARDS < 8 { SHARDS } else { SHARDS / 8 };
 /// How many sessions are asked for at a time for one caller.
 const AT_A_TIME: usize = 32;
 
@@ -85,6 +89,10 @@ pub struct CopyParts {
     pub roster: Arc<dyn Roster>,
     /// The store's sessions.
     pub source: Arc<dyn SessionSource>,
+    /// The clock of every expiry.
+    pub clock: Clock,
+    /// The clock of the lease.
+    pub lease_clock: Clock,
     /// About how many bytes of sessions may be held.
     pub memory: u64,
     /// Who counts.
@@ -97,10 +105,15 @@ pub struct Copy {
     table: Arc<SessionTable>,
     changes: Arc<AtomicU64>,
     /// What is being asked of the store.
-    fetches: Mutex<HashMap<SessionId, Arc<OnceCell<Result<Fetched, StoreError>>>>>,
+    fetches: Mutex<HashMap<SessionId, Arc<Fetch>>>,
+    /// The uses of sessions that have left memory before they were written.
+    unwritten: Mutex<Vec<Use>>,
     /// The part of the table that sheds next.
     shed_next: AtomicUsize,
 }
+
+/// A question to the store, and its answer when there is one.
+type Fetch = OnceCell<Result<Fetched, StoreError>>;
 
 /// What came of asking the store about a session.
 #[derive(Clone, std::marker::Copy, Debug, PartialEq, Eq)]
@@ -118,7 +131,8 @@ impl Copy {
     pub fn new(parts: CopyParts) -> Self {
         let Held { table, changes, .. } = parts.member.replica();
         let (table, changes) = (table.clone(), changes.clone());
-        Self { parts, table, changes, fetches: Mutex::default(), shed_next: AtomicUsize::new(0) }
+        let (fetches, unwritten, shed_next) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        Self { parts, table, changes, fetches, unwritten, shed_next }
     }
 
     pub(super) fn table(&self) -> &SessionTable {
@@ -130,26 +144,25 @@ impl Copy {
         self.changes.clone()
     }
 
-    pub(super) fn vouch(&self, clock: &Clock) -> Result<(), StoreError> {
-        self.parts.member.may_answer(clock.steady()).then_some(()).ok_or(StoreError::NoLease)
+    pub(super) fn vouch(&self) -> Result<(), StoreError> {
+        self.parts.member.may_answer(self.parts.lease_clock.steady()).then_some(()).ok_or(StoreError::NoLease)
     }
 
     pub(super) async fn find_live(
         &self,
         digest: &TokenDigest,
         is_use: bool,
-        clock: &Clock,
         journal: &Journal,
     ) -> Result<Option<Live>, StoreError> {
         let session = digest.session();
         // Whether the store was asked after this began: what others had begun to ask is only the first that is met.
         let (mut has_joined, mut is_fresh) = (false, false);
         for _ in 0..TRIES {
-            let Some(admitted) = self.parts.member.admit(clock.steady()) else {
+            let Some(admitted) = self.parts.member.admit(self.parts.lease_clock.steady()) else {
                 return Err(StoreError::NoLease);
             };
             let Held { table, unknown, .. } = admitted.replica();
-            let now = clock.now();
+            let now = self.parts.clock.now();
             match table.sight(digest, now, is_use) {
                 Sight::Live(live, None) => return Ok(Some(live)),
                 Sight::Live(live, Some(used)) => {
@@ -157,16 +170,18 @@ impl Copy {
                     return Ok(Some(live));
                 }
                 Sight::Over => return Ok(None),
-                Sight::Idle if is_fresh => {
-                    unknown.add(session, now);
+                Sight::Idle(since) if is_fresh => {
+                    if now >= since.plus(USE_UNDER_WAY) {
+                        unknown.add(session, now);
+                    }
                     return Ok(None);
                 }
-                Sight::Idle | Sight::Absent => {}
+                Sight::Idle(_) | Sight::Absent => {}
             }
             if unknown.contains(session, now) {
                 return Ok(None);
             }
-            let (fetched, is_others) = self.fetch(session, clock).await?;
+            let (fetched, is_others) = self.fetch(session).await?;
             is_fresh = !is_others || has_joined;
             has_joined |= is_others;
             if fetched == Fetched::Nothing && is_fresh {
@@ -179,14 +194,14 @@ impl Copy {
 
     /// Asks the store about a session, together with whoever asks at the same moment. Says whether somebody else had begun
     /// to ask: then the store may have answered before this was called.
-    async fn fetch(&self, session: SessionId, clock: &Clock) -> Result<(Fetched, bool), StoreError> {
+    async fn fetch(&self, session: SessionId) -> Result<(Fetched, bool), StoreError> {
         let (fetch, is_others) = {
             let mut fetches = lock(&self.fetches);
             let is_others = fetches.contains_key(&session);
             (fetches.entry(session).or_default().clone(), is_others)
         };
         // If whoever began hangs up, the next one begins again.
-        let fetched = fetch.get_or_init(|| self.ask(session, clock)).await.clone();
+        let fetched = fetch.get_or_init(|| self.ask(session)).await.clone();
         let mut fetches = lock(&self.fetches);
         if fetches.get(&session).is_some_and(|known| Arc::ptr_eq(known, &fetch)) {
             fetches.remove(&session);
@@ -194,8 +209,8 @@ impl Copy {
         Ok((fetched?, is_others))
     }
 
-    async fn ask(&self, session: SessionId, clock: &Clock) -> Result<Fetched, StoreError> {
-        let CopyParts { member, source, observer, .. } = &self.parts;
+    async fn ask(&self, session: SessionId) -> Result<Fetched, StoreError> {
+        let CopyParts { member, source, observer, lease_clock: clock, .. } = &self.parts;
         let ticket = member.begin_fetch().ok_or(StoreError::NoLease)?;
         let asked = clock.steady();
         let found = source.find_session(session).await;
@@ -207,40 +222,38 @@ impl Copy {
     /// Puts what the store has into the copy, if the log has not overtaken it since `ticket`.
     pub(crate) fn learn(&self, ticket: Ticket, stored: &StoredSession) -> bool {
         let StoredSession { number, session, identity } = stored;
-        let is_learnt = self
-            .parts
-            .member
-            .finish_fetch(ticket, stored, |held| held.table.learn(*number, session, identity));
+        // Before, for what is learnt is wanted.
         self.make_room();
-        is_learnt
+        let put = |held: &Held| held.table.learn(*number, session, identity);
+        self.parts.member.finish_fetch(ticket, stored, put)
     }
 
     /// Frees memory until there is no more of it in use than is allowed, or none can be freed.
     fn make_room(&self) {
-        for _ in 0..SHARDS {
+        for _ in 0..SHARDS / SHED_TOGETHER {
             if self.table.memory() <= self.parts.memory {
                 return;
             }
-            let shard = self.shed_next.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            self.table.shed(shard);
-            // Whom the sessions spoke for is freed now and then: it means a look at all subjects.
-            if shard.is_multiple_of(SHARDS / 8 + 1) {
-                self.table.forget_unused_subjects();
+            let first = self.shed_next.fetch_add(SHED_TOGETHER, Ordering::Relaxed);
+            for shard in first..first + SHED_TOGETHER {
+                let unwritten = self.table.shed(shard % SHARDS);
+                lock(&self.unwritten).extend(unwritten);
             }
+            self.table.forget_unused_subjects();
         }
     }
 
-    pub(super) async fn prepare(&self, digests: impl Iterator<Item = TokenDigest>, clock: &Clock) {
-        let now = clock.now();
+    pub(super) async fn prepare(&self, digests: impl Iterator<Item = TokenDigest>) {
+        let now = self.parts.clock.now();
         let Held { unknown, .. } = self.parts.member.replica();
         let is_missing = |digest: &TokenDigest| {
-            matches!(self.table.sight(digest, now, false), Sight::Idle | Sight::Absent)
+            matches!(self.table.sight(digest, now, false), Sight::Idle(_) | Sight::Absent)
                 && !unknown.contains(digest.session(), now)
         };
         let missing = digests.filter(is_missing).map(|digest| digest.session());
         let fetches = stream::iter(missing).for_each_concurrent(AT_A_TIME, async |session| {
             // It is asked again by whoever looks for it.
-            if let Ok((Fetched::Nothing, false)) = self.fetch(session, clock).await {
+            if let Ok((Fetched::Nothing, false)) = self.fetch(session).await {
                 unknown.add(session, now);
             }
         });
@@ -258,13 +271,13 @@ impl Copy {
         Ok(found.map(|stored| (stored.past(), stored.identity)))
     }
 
-    pub(super) async fn settle(&self, clock: &Clock) -> Result<(), StoreError> {
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
         let CopyParts { member, roster, .. } = &self.parts;
         let (_, mut head) = member.standing().ok_or(StoreError::NoLease)?;
         while let Some(last) = roster.read_log(head).await?.last() {
             head = last.number;
         }
-        self.wait_for_all(head, clock.steady()).await;
+        self.wait_for_all(head, self.parts.lease_clock.steady()).await;
         Ok(())
     }
 
@@ -279,14 +292,22 @@ impl Copy {
         filter: SessionFilter,
         after: Option<SessionPlace>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<Live>, StoreError> {
+        let now = self.parts.clock.now();
         let stored = self.parts.source.list_sessions(organisation, filter, after, limit, now).await?;
         // Uses of here may not be written yet.
         let live = |stored: StoredSession| {
             self.table.peek(&stored.session.digest, now).unwrap_or_else(|| Live::of(stored))
         };
         Ok(stored.into_iter().map(live).collect())
+    }
+
+    pub(super) fn take_unwritten(&self) -> Vec<Use> {
+        std::mem::take(&mut *lock(&self.unwritten))
+    }
+
+    pub(super) fn put_unwritten(&self, uses: Vec<Use>) {
+        lock(&self.unwritten).extend(uses);
     }
 
     pub(crate) fn begin_fetch(&self) -> Option<Ticket> {
