@@ -52,16 +52,7 @@ use self::{
     folder::Folder,
     ledger::{JournalState, Writer},
 };
-
-/// What the data in a database is for. It is stored with them, so that `serve` and `serve --demo` never open each
-/// other's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Made by `serve --demo`, with accounts that everybody knows.
-    Demo,
-    /// Made by `init`.
-    Real,
-}
+use crate::Kind;
 
 /// An open database that nothing reads or writes yet. It holds the folder: nobody else can open it until the store,
 /// or the ledger made of it, is dropped.

@@ -129,7 +129,7 @@ CREATE TABLE journal_state (
     one           integer NOT NULL CHECK (one = 1),
     -- The last number of the release log. Locked from when a transaction draws the next number until it commits.
     head          bigint NOT NULL DEFAULT 0,
-    -- The latest time that any instance has recorded; no clock starts before it.
+    -- With those of the instances, the latest time that any instance has recorded; no clock starts before it.
     latest        bigint,
     kind          text NOT NULL CHECK (kind IN ('demo', 'real')),
     -- The oldest schema whose program may still work with this database. A migration that the release before does not
@@ -166,6 +166,8 @@ CREATE TABLE instance (
     applied       bigint NOT NULL,
     -- How often it has renewed its lease; who removes it names the count.
     renewals      bigint NOT NULL DEFAULT 0,
+    -- The latest time that it has told anybody. In a row of its own, so that renewing waits for nobody.
+    latest        bigint,
     -- For operators, by the database's clock. Nothing is decided by them.
     registered_at bigint NOT NULL,
     renewed_at    bigint NOT NULL,
