@@ -114,6 +114,11 @@ impl SqliteStore {
         self.writer.commit(batch)
     }
 
+    /// Starts a directory with this many threads, one at least, which reads what is committed.
+    pub fn directory(&self, readers: usize) -> Result<SqliteDirectory, OpenError> {
+        SqliteDirectory::start(self.writer.folder.database(), readers)
+    }
+
     /// Takes the store apart into the ledger, which tells `observer` of its commits, and a directory with this many
     /// threads, one at least.
     pub fn start(
@@ -121,7 +126,7 @@ impl SqliteStore {
         observer: Arc<dyn Observer>,
         readers: usize,
     ) -> Result<(SqliteLedger, SqliteDirectory), OpenError> {
-        let directory = SqliteDirectory::start(self.writer.folder.database(), readers)?;
+        let directory = self.directory(readers)?;
         Ok((SqliteLedger { writer: self.writer, observer }, directory))
     }
 }

@@ -2,6 +2,7 @@
 //! and a PostgreSQL of their own. For tests only.
 
 pub mod clock;
+pub mod conformance;
 pub mod postgres;
 pub mod server;
 pub mod world;

@@ -367,35 +367,6 @@ fn times_of_records_never_go_back() {
 }
 
 #[test]
-fn records_are_removed_by_age_and_the_rest_stays_sound() {
-    let (mut connection, mut state) = database();
-    let of = |organisation| AuditRecord { organisation, ..audit(Event::Release) };
-    write(
-        &mut connection,
-        &mut state,
-        [Some(ACME), None, Some(ACME), Some(GLOBEX), Some(ACME)].map(of).into(),
-    );
-    let mut forget = |connection: &mut Connection, before, limit| {
-        ledger::commit(connection, &mut state, &[Entry::ForgetRecords { before: at(before), limit }])
-            .unwrap();
-        let report = verify(connection);
-        assert!(report.is_sound(), "{report:?}");
-        (
-            places(connection).len(),
-            report.chains.iter().map(|chain| chain.chain.removed.number).collect::<Vec<_>>(),
-        )
-    };
-    assert_eq!(forget(&mut connection, 0, 10), (5, vec![0, 0, 0]), "none is older");
-    assert_eq!(forget(&mut connection, 3, 2), (3, vec![1, 1, 0]), "the oldest first, no more than asked for");
-    assert_eq!(forget(&mut connection, 4, 10), (1, vec![1, 2, 1]));
-    assert_eq!(forget(&mut connection, 99, 10), (0, vec![1, 3, 1]));
-    // A chain goes on where it was.
-    write(&mut connection, &mut state, vec![of(Some(ACME))]);
-    let report = verify(&connection);
-    assert!(report.is_sound() && report.chains[1].chain.last.number == 4, "{report:?}");
-}
-
-#[test]
 fn u1_records_of_earlier_versions_are_chained() {
     let mut connection = Connection::open_in_memory().unwrap();
     migrations::runner().set_target(refinery::Target::Version(2)).run(&mut connection).unwrap();

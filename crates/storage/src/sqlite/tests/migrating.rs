@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use doorward_domain::{
     catalogue::{Catalogue, OrganisationReference},
-    directory::{Directory, NameLookup},
+    directory::{Directory, NameLookup, Role},
     observer::NoObserver,
-    resource::Revision,
+    resource::{Classification, Revision},
 };
 use refinery::Target;
 use rusqlite::Connection;

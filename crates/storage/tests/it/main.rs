@@ -1,0 +1,8 @@
+//! The stores through their public interfaces: the conformance suite over each of them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the suite's stores are part of tests: what they do not expect ends them"
+)]
+
+mod sqlite;
