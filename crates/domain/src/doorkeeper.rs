@@ -38,7 +38,7 @@ use crate::{
     session::{Departed, Identity, Method, PastSession, Session},
     session_table::{Held, Live, SHARDS},
     sessions::Sessions,
-    sync::{AtomicI64, Mutex, Ordering, lock},
+    sync::{AtomicI64, AtomicU64, Mutex, Ordering, lock},
 };
 
 /// Why a login gave no token. What it does not say is in the audit record.
@@ -123,6 +123,8 @@ pub struct Doorkeeper {
     key_uses: Mutex<HashMap<KeyDigest, KeyUse>>,
     /// Chooses the gates of names with no account; new with each start.
     gate_key: [u8; 16],
+    /// Uses that were due when they were last looked for, and are not written.
+    uses_waiting: AtomicU64,
     /// When the journal last learnt what time it is.
     ticked_at: AtomicI64,
     /// When what makes creations happen once was last forgotten.
@@ -149,6 +151,7 @@ impl Doorkeeper {
             unswept: Mutex::default(),
             unknown_keys: Mutex::default(),
             key_uses: Mutex::default(),
+            uses_waiting: AtomicU64::new(0),
             ticked_at: AtomicI64::new(i64::MIN),
             forgot_at: AtomicI64::new(now.as_millis()),
         })
@@ -264,8 +267,10 @@ impl Doorkeeper {
                 count += uses.len();
                 // In the order in which they lie on the disk, so that each page is written once.
                 uses.sort_unstable_by_key(|used| used.number);
+                self.uses_waiting.store(uses.len() as u64, Ordering::Relaxed);
                 for chunk in uses.chunks(CHUNK) {
                     self.parts.journal.submit(Entry::Uses(chunk.to_vec())).await?;
+                    self.uses_waiting.fetch_sub(chunk.len() as u64, Ordering::Relaxed);
                 }
                 uses.clear();
             }
@@ -366,6 +371,16 @@ impl Doorkeeper {
     /// How many sessions are held.
     pub fn sessions_held(&self) -> Held {
         self.parts.sessions.table().count()
+    }
+
+    /// How many entries wait for a commit of the journal.
+    pub fn entries_waiting(&self) -> u64 {
+        self.parts.journal.waiting()
+    }
+
+    /// How many uses were due to be written when they were last looked for, and are not written.
+    pub fn uses_waiting(&self) -> u64 {
+        self.uses_waiting.load(Ordering::Relaxed)
     }
 
     /// How many logins wait for a hashing thread.

@@ -428,6 +428,11 @@ impl Journal {
         Ok(answered)
     }
 
+    /// How many entries wait for a commit.
+    pub fn waiting(&self) -> u64 {
+        self.counts.waiting.load(Ordering::Relaxed)
+    }
+
     /// How many changes of the directory have come into force. What was read of the directory while this stood at
     /// one number holds as long as it does.
     pub fn changes(&self) -> u64 {

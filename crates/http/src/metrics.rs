@@ -1,5 +1,6 @@
 //! Metrics in the Prometheus text format. Handles are resolved once: counting a request is a few atomic additions.
 
+mod cluster;
 mod durations;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use self::cluster::ClusterMetrics;
 use self::durations::Durations;
 use crate::{
     error::{ApiError, ErrorCode},
@@ -74,6 +76,9 @@ pub struct Metrics {
     hash_queue: Gauge,
     keys_expiring: Gauge,
     keys_unused: Gauge,
+    journal_queue: Gauge,
+    uses_backlog: Gauge,
+    cluster: ClusterMetrics,
 }
 
 impl Default for Metrics {
@@ -110,6 +115,9 @@ impl Default for Metrics {
             hash_queue: Gauge::default(),
             keys_expiring: Gauge::default(),
             keys_unused: Gauge::default(),
+            journal_queue: Gauge::default(),
+            uses_backlog: Gauge::default(),
+            cluster: ClusterMetrics::default(),
             registry: Registry::default(),
         };
         registry.register("logins", "Logins by method and outcome", metrics.logins.clone());
@@ -150,6 +158,17 @@ impl Default for Metrics {
             "Web API keys in use that are older than 90 days and were not used in them",
             metrics.keys_unused.clone(),
         );
+        registry.register(
+            "journal_queue",
+            "Entries that wait for a commit of the journal now",
+            metrics.journal_queue.clone(),
+        );
+        registry.register(
+            "uses_backlog",
+            "Uses of tokens that were due to be written when it was last tried, and are not written",
+            metrics.uses_backlog.clone(),
+        );
+        metrics.cluster.register(&mut registry);
         Self { registry, ..metrics }
     }
 }
@@ -179,8 +198,13 @@ impl Metrics {
         self.keys_unused.set(number(counts.unused));
     }
 
+    /// What is counted of the cluster, if there is one.
+    pub fn cluster(&self) -> &ClusterMetrics {
+        &self.cluster
+    }
+
     /// Writes everything in the Prometheus text format.
-    pub(crate) fn encode(&self, doorkeeper: &Doorkeeper) -> String {
+    pub(crate) fn encode(&self, doorkeeper: &Doorkeeper, has_lease: bool) -> String {
         let held = doorkeeper.sessions_held();
         let set = |method, count: u64| {
             self.sessions
@@ -190,6 +214,9 @@ impl Metrics {
         set("password", held.password);
         set("web_api_key", held.web_api_key);
         self.hash_queue.set(i64::try_from(doorkeeper.logins_waiting()).unwrap_or(i64::MAX));
+        self.journal_queue.set(i64::try_from(doorkeeper.entries_waiting()).unwrap_or(i64::MAX));
+        self.uses_backlog.set(i64::try_from(doorkeeper.uses_waiting()).unwrap_or(i64::MAX));
+        self.cluster.refresh(has_lease);
         let mut text = String::new();
         // Writing into a `String` does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use doorward_domain::{address::TrustedProxies, administration::Administration, doorkeeper::Doorkeeper};
+use doorward_domain::{
+    address::TrustedProxies, administration::Administration, doorkeeper::Doorkeeper, instance::Standing,
+};
 
 use crate::metrics::Metrics;
 
@@ -29,18 +31,32 @@ impl Default for Limits {
 }
 
 /// Whether this instance should be sent requests. Clones are one.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
+#[derive(Clone, Default)]
+pub struct Readiness {
+    is_open: Arc<AtomicBool>,
+    /// How it stands among the instances that work on one store, if there are others.
+    standing: Option<Standing>,
+}
 
 impl Readiness {
+    /// That of an instance that must not be sent requests while it has no lease.
+    pub fn following(standing: Standing) -> Self {
+        Self { standing: Some(standing), ..Self::default() }
+    }
+
     /// Says that it should, or no longer.
     pub fn set(&self, is_ready: bool) {
-        self.0.store(is_ready, Ordering::Release);
+        self.is_open.store(is_ready, Ordering::Release);
     }
 
     /// Whether it should.
     pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.is_open.load(Ordering::Acquire) && self.standing.as_ref().is_none_or(Standing::may_answer)
+    }
+
+    /// Whether it is one of several, and has a lease.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.standing.as_ref().is_some_and(Standing::may_answer)
     }
 }
 

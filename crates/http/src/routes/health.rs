@@ -21,5 +21,5 @@ pub async fn ready(extract::State(state): extract::State<State>) -> Response {
 /// All metrics, in the text format that Prometheus reads.
 pub async fn metrics(extract::State(state): extract::State<State>) -> impl IntoResponse {
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, text)], state.metrics.encode(&state.doorkeeper))
+    ([(header::CONTENT_TYPE, text)], state.metrics.encode(&state.doorkeeper, state.readiness.has_lease()))
 }
