@@ -8,7 +8,7 @@ mod postgres;
 mod sqlite;
 mod words;
 
-pub use postgres::{PostgresDirectory, PostgresError, PostgresOptions, PostgresStore};
+pub use postgres::{PostgresDirectory, PostgresError, PostgresLedger, PostgresOptions, PostgresStore};
 pub use sqlite::{
     AuditProblem, AuditReport, BackedUp, BackupError, ChainReport, Contents, OpenError, RestoreError,
     Restored, SqliteDirectory, SqliteLedger, SqliteStore, Step, UnitNames, Upgraded, UserWithHash, backup,

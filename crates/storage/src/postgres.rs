@@ -5,26 +5,41 @@
 //! anew when they are lost. The SQL has no triggers, no extensions and no functions of its own, so that databases which
 //! are compatible with PostgreSQL can run it.
 
+mod audit;
+mod change;
 mod connect;
+mod ended;
 mod error;
+mod ledger;
+mod log;
 mod schema;
+mod sessions;
 mod tls;
+mod values;
 
-use doorward_domain::clock::Timestamp;
+use std::sync::Arc;
 
-pub use self::{connect::PostgresOptions, error::PostgresError};
+use doorward_domain::{
+    clock::Timestamp,
+    journal::{Entry, LedgerError, Outcome},
+    observer::Observer,
+};
+use tokio::runtime::Handle;
+
+pub use self::{connect::PostgresOptions, error::PostgresError, ledger::PostgresLedger};
 use self::{
     connect::{Readers, Target},
+    ledger::Writer,
     schema::Found,
 };
 use crate::{Kind, words};
 
-/// A database that is of today's schema, and that this process does not work on yet.
+/// A database of today's schema that this process does not serve yet.
 #[derive(Debug)]
 pub struct PostgresStore {
-    target: Target,
     kind: Kind,
     latest: Option<Timestamp>,
+    writer: Writer,
 }
 
 /// Reads the directory.
@@ -35,23 +50,34 @@ pub struct PostgresDirectory {
 }
 
 impl PostgresStore {
-    /// Makes Doorward's tables in a database that has none.
-    pub async fn create(options: &PostgresOptions, kind: Kind) -> Result<Self, PostgresError> {
+    /// Makes Doorward's tables in a database that has none, and has them hold `first`. A creation that fails or is cut
+    /// off leaves no data, and can be repeated.
+    pub async fn create(
+        options: &PostgresOptions,
+        kind: Kind,
+        first: &[Entry],
+    ) -> Result<Self, PostgresError> {
         let target = Target::new(options)?;
         let mut connection = schema::connect_alone(&target).await?;
         let found = schema::identify(&target, &connection.client).await?;
+        let database = || target.name.to_string();
         if matches!(found, Found::Tables { has_data: true, .. }) {
-            return Err(PostgresError::AlreadyExists { database: target.name.to_string() });
+            return Err(PostgresError::AlreadyExists { database: database() });
         }
         schema::migrate(&target, &mut connection.client, found).await?;
-        let sql = "INSERT INTO journal_state (one, kind, oldest_reader) VALUES (1, $1, $2)";
-        let oldest_reader = i32::try_from(schema::known()).unwrap_or(i32::MAX);
-        let row = connection.client.execute(sql, &[&words::kind(kind), &oldest_reader]).await;
-        row.map_err(|error| PostgresError::unusable(&target.name, &error))?;
-        Ok(Self { target, kind, latest: None })
+        let mut writer = Writer { target: target.clone(), connection: None };
+        let committed = writer.commit_first(first, kind).await;
+        let committed = committed
+            .map_err(|error| PostgresError::Unusable { database: database(), reason: error.to_string() })?;
+        if committed.is_none() {
+            let reason = "what it should hold first contradicts itself".to_owned();
+            return Err(PostgresError::Unusable { database: database(), reason });
+        }
+        Ok(Self { kind, latest: None, writer })
     }
 
-    /// Opens a database and brings its schema up to date.
+    /// Opens a database and brings its schema up to date, while all others wait who open it. A newer schema is accepted
+    /// if it says that this version stands it: then another instance runs the next version already.
     pub async fn open(options: &PostgresOptions) -> Result<Self, PostgresError> {
         let target = Target::new(options)?;
         let mut connection = schema::connect_alone(&target).await?;
@@ -64,7 +90,8 @@ impl PostgresStore {
         let state = connection.client.query_one(sql, &[]).await;
         let state = state.map_err(|error| PostgresError::unusable(&target.name, &error))?;
         let (kind, latest) = (words::read_kind(state.get(0)), state.get::<_, Option<_>>(1));
-        Ok(Self { target, kind, latest: latest.map(Timestamp::from_millis) })
+        let writer = Writer { target, connection: None };
+        Ok(Self { kind, latest: latest.map(Timestamp::from_millis), writer })
     }
 
     /// What the data is for.
@@ -77,8 +104,19 @@ impl PostgresStore {
         self.latest
     }
 
-    /// A directory of its own.
-    pub fn directory(&self) -> Result<PostgresDirectory, PostgresError> {
-        Ok(PostgresDirectory { readers: self.target.readers()? })
+    /// Commits entries directly, while there is no journal yet and no session table that would have to follow.
+    pub async fn apply(&mut self, batch: &[Entry]) -> Result<Vec<Outcome>, LedgerError> {
+        Ok(self.writer.commit(batch).await?.outcomes)
+    }
+
+    /// Takes the store apart into the ledger, which tells `observer` of its commits, and a directory. Must be called on
+    /// the runtime that is to carry their connections.
+    pub fn start(
+        self,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(PostgresLedger, PostgresDirectory), PostgresError> {
+        let readers = self.writer.target.readers()?;
+        let ledger = PostgresLedger { writer: self.writer, runtime: Handle::current(), observer };
+        Ok((ledger, PostgresDirectory { readers }))
     }
 }

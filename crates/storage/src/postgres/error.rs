@@ -176,3 +176,10 @@ pub(super) fn timed_out(database: &str) -> StoreError {
 pub(super) fn one_line(text: impl Display) -> String {
     text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+/// Says what it means for a batch of the journal that there was no answer in time, and that it was not to be committed yet.
+pub(super) fn not_in_time(database: &str) -> LedgerError {
+    LedgerError::Lost(format!(
+        "{database} does not answer in time, and nothing was stored; see PostgreSQL's log"
+    ))
+}

@@ -5,4 +5,6 @@
     reason = "the suite's stores are part of tests: what they do not expect ends them"
 )]
 
+mod postgres_ledger;
+mod postgres_testing;
 mod sqlite;
