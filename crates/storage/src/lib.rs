@@ -8,7 +8,9 @@ mod postgres;
 mod sqlite;
 mod words;
 
-pub use postgres::{PostgresDirectory, PostgresError, PostgresLedger, PostgresOptions, PostgresStore};
+pub use postgres::{
+    PostgresDirectory, PostgresError, PostgresLedger, PostgresOptions, PostgresRoster, PostgresStore, Swept,
+};
 pub use sqlite::{
     AuditProblem, AuditReport, BackedUp, BackupError, ChainReport, Contents, OpenError, RestoreError,
     Restored, SqliteDirectory, SqliteLedger, SqliteStore, Step, UnitNames, Upgraded, UserWithHash, backup,

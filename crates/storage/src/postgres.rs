@@ -12,8 +12,10 @@ mod ended;
 mod error;
 mod ledger;
 mod log;
+mod roster;
 mod schema;
 mod sessions;
+mod sweep;
 mod tls;
 mod values;
 
@@ -26,7 +28,10 @@ use doorward_domain::{
 };
 use tokio::runtime::Handle;
 
-pub use self::{connect::PostgresOptions, error::PostgresError, ledger::PostgresLedger};
+pub use self::{
+    connect::PostgresOptions, error::PostgresError, ledger::PostgresLedger, roster::PostgresRoster,
+    sweep::Swept,
+};
 use self::{
     connect::{Readers, Target},
     ledger::Writer,
@@ -109,14 +114,16 @@ impl PostgresStore {
         Ok(self.writer.commit(batch).await?.outcomes)
     }
 
-    /// Takes the store apart into the ledger, which tells `observer` of its commits, and a directory. Must be called on
-    /// the runtime that is to carry their connections.
+    /// Takes the store apart into the ledger, which tells `observer` of its commits, a directory and the roster. Must be
+    /// called on the runtime that is to carry their connections.
     pub fn start(
         self,
         observer: Arc<dyn Observer>,
-    ) -> Result<(PostgresLedger, PostgresDirectory), PostgresError> {
-        let readers = self.writer.target.readers()?;
+    ) -> Result<(PostgresLedger, PostgresDirectory, PostgresRoster), PostgresError> {
+        let target = self.writer.target.clone();
+        let readers = target.readers()?;
         let ledger = PostgresLedger { writer: self.writer, runtime: Handle::current(), observer };
-        Ok((ledger, PostgresDirectory { readers }))
+        let roster = PostgresRoster::new(target, readers.clone());
+        Ok((ledger, PostgresDirectory { readers }, roster))
     }
 }

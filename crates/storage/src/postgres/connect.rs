@@ -23,7 +23,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    error::{PostgresError, one_line, timed_out, unavailable},
+    error::{PostgresError, is_of_the_connection, one_line, timed_out, unavailable},
     tls::Tls,
 };
 
@@ -278,6 +278,14 @@ impl Readers {
         &self,
         read: impl AsyncFnOnce(&Object) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
+        self.write(async |connection| read(connection).await).await
+    }
+
+    /// As [`Self::read`], for what needs a transaction.
+    pub(super) async fn write<T>(
+        &self,
+        write: impl AsyncFnOnce(&mut Object) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
         let within = async {
             let connection = match self.pool.get().await {
                 Ok(connection) => connection,
@@ -285,12 +293,14 @@ impl Readers {
                 Err(_) => return Err(timed_out(&self.database)),
             };
             let mut used = Used(Some(connection));
-            let answer = match &used.0 {
-                Some(connection) => read(connection).await,
+            let answer = match &mut used.0 {
+                Some(connection) => write(connection).await,
                 None => return Err(timed_out(&self.database)),
             };
-            // It answered, so it goes back to the others.
-            drop(used.0.take());
+            // It answered, so it goes back to the others, unless it leads to a server that is no primary any more.
+            if !answer.as_ref().is_err_and(is_of_the_connection) {
+                drop(used.0.take());
+            }
             answer.map_err(|error| unavailable(&self.database, &error))
         };
         timeout(self.timeout, within).await.unwrap_or_else(|_| Err(timed_out(&self.database)))

@@ -6,5 +6,7 @@
 )]
 
 mod postgres_ledger;
+mod postgres_opening;
+mod postgres_roster;
 mod postgres_testing;
 mod sqlite;

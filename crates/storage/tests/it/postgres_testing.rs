@@ -1,77 +1,101 @@
-//! What the tests of PostgreSQL share: a database of their own with both companies, and ledgers on it.
+//! What the tests of PostgreSQL share: a database of their own with both companies, and instances on it.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use doorward_domain::{
-    audit::Event,
-    id::OrganisationId,
-    journal::{Committed, Entry, Ledger, LedgerError, Outcome},
+    cluster::{Introduction, LogNumber, Notice, Registered, Roster},
+    journal::{Entry, Ledger, Outcome},
     observer::NoObserver,
     session::SessionNumber,
 };
-use doorward_storage::{Kind, PostgresLedger, PostgresOptions, PostgresStore};
+use doorward_storage::{Kind, PostgresLedger, PostgresOptions, PostgresRoster, PostgresStore};
 use doorward_testkit::{
     PostgresServer,
-    conformance::company::{audit, both_companies, changed},
+    conformance::company::{both_companies, changed},
 };
 use tokio::runtime::Runtime;
 
 /// A database with both companies.
-pub struct Database {
-    pub server: &'static PostgresServer,
+pub struct Database<'a> {
+    pub server: &'a PostgresServer,
     pub options: PostgresOptions,
-    pub runtime: Runtime,
+    runtime: Runtime,
 }
 
-impl Database {
+impl Database<'static> {
     /// On the server that all tests share.
     pub fn new() -> Self {
         Self::on(PostgresServer::shared())
     }
+}
 
-    pub fn on(server: &'static PostgresServer) -> Self {
+impl<'a> Database<'a> {
+    pub fn on(server: &'a PostgresServer) -> Self {
+        Self::with(server, PostgresOptions::new(server.create_database()))
+    }
+
+    pub fn with(server: &'a PostgresServer, options: PostgresOptions) -> Self {
         let runtime = Runtime::new().unwrap();
-        let options = PostgresOptions::new(server.create_database());
         let first: Vec<_> = both_companies().into_iter().map(changed).collect();
         runtime.block_on(PostgresStore::create(&options, Kind::Real, &first)).unwrap();
         Self { server, options, runtime }
     }
 
-    pub fn open(&self) -> PostgresStore {
-        self.runtime.block_on(PostgresStore::open(&self.options)).unwrap()
+    /// A ledger and a roster, as each instance has them.
+    pub fn instance(&self) -> (PostgresLedger, PostgresRoster) {
+        self.block_on(async {
+            let store = PostgresStore::open(&self.options).await.unwrap();
+            let (ledger, _, roster) = store.start(Arc::new(NoObserver)).unwrap();
+            (ledger, roster)
+        })
     }
 
-    /// A ledger, as each instance has one.
     pub fn ledger(&self) -> PostgresLedger {
-        let _on = self.runtime.enter();
-        self.open_on_this_thread().start(Arc::new(NoObserver)).unwrap().0
+        self.instance().0
     }
 
-    fn open_on_this_thread(&self) -> PostgresStore {
-        self.runtime.handle().block_on(PostgresStore::open(&self.options)).unwrap()
+    pub fn roster(&self) -> PostgresRoster {
+        self.instance().1
+    }
+
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     /// Rows, columns separated by `|`.
     pub fn sql(&self, sql: &str) -> String {
         self.server.sql(&self.options.url, sql)
     }
+
+    /// Registers an instance.
+    pub fn register(&self, roster: &PostgresRoster) -> Registered {
+        self.block_on(roster.register(introduction(5))).unwrap().unwrap()
+    }
+
+    /// What the log says behind a number.
+    pub fn log(&self, roster: &PostgresRoster, after: LogNumber) -> Vec<Notice> {
+        let records = self.block_on(roster.read_log(after)).unwrap();
+        for (place, record) in (after.0 + 1..).zip(&records) {
+            assert_eq!(record.number, LogNumber(place));
+        }
+        records.into_iter().map(|record| record.notice).collect()
+    }
+}
+
+/// An instance with a lease of some seconds.
+pub fn introduction(lease: u64) -> Introduction {
+    Introduction { name: format!("with {lease}"), lease: Duration::from_secs(lease) }
+}
+
+/// Commits one entry.
+#[track_caller]
+pub fn commit(ledger: &mut PostgresLedger, entry: Entry) -> Outcome {
+    ledger.commit(&[entry]).unwrap().outcomes[0]
 }
 
 /// Commits one entry, whose number it returns.
+#[track_caller]
 pub fn number(ledger: &mut PostgresLedger, entry: Entry) -> SessionNumber {
-    let Outcome::Committed(Some(number)) = commit(ledger, entry).unwrap().outcomes[0] else {
-        panic!("no number")
-    };
+    let Outcome::Committed(Some(number)) = commit(ledger, entry) else { panic!("it took no number") };
     number
-}
-
-pub fn commit(ledger: &mut PostgresLedger, entry: Entry) -> Result<Committed, LedgerError> {
-    ledger.commit(&[entry])
-}
-
-/// A record of this organisation's.
-pub fn record(organisation: OrganisationId) -> Entry {
-    let mut record = audit(Event::PasswordLogin);
-    record.organisation = Some(organisation);
-    Entry::Record(record)
 }
