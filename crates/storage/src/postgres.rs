@@ -6,15 +6,22 @@
 //! are compatible with PostgreSQL can run it.
 
 mod audit;
+mod catalogue;
 mod change;
+mod columns;
 mod connect;
+mod directory;
 mod ended;
 mod error;
 mod ledger;
 mod log;
+mod lookup;
+mod past;
+mod records;
 mod roster;
 mod schema;
 mod sessions;
+mod source;
 mod sweep;
 mod tls;
 mod values;
@@ -29,14 +36,10 @@ use doorward_domain::{
 use tokio::runtime::Handle;
 
 pub use self::{
-    connect::PostgresOptions, error::PostgresError, ledger::PostgresLedger, roster::PostgresRoster,
-    sweep::Swept,
+    connect::PostgresOptions, directory::PostgresDirectory, error::PostgresError, ledger::PostgresLedger,
+    roster::PostgresRoster, sweep::Swept,
 };
-use self::{
-    connect::{Readers, Target},
-    ledger::Writer,
-    schema::Found,
-};
+use self::{connect::Target, ledger::Writer, schema::Found};
 use crate::{Kind, words};
 
 /// A database of today's schema that this process does not serve yet.
@@ -45,13 +48,6 @@ pub struct PostgresStore {
     kind: Kind,
     latest: Option<Timestamp>,
     writer: Writer,
-}
-
-/// Reads the directory.
-#[derive(Clone, Debug)]
-pub struct PostgresDirectory {
-    #[expect(dead_code, reason = "read by the directory, which is to come")]
-    readers: Readers,
 }
 
 impl PostgresStore {
@@ -124,6 +120,6 @@ impl PostgresStore {
         let readers = target.readers()?;
         let ledger = PostgresLedger { writer: self.writer, runtime: Handle::current(), observer };
         let roster = PostgresRoster::new(target, readers.clone());
-        Ok((ledger, PostgresDirectory { readers }, roster))
+        Ok((ledger, PostgresDirectory::new(readers), roster))
     }
 }

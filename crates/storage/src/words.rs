@@ -4,6 +4,7 @@ use doorward_domain::{
     address::Network,
     directory::{Role, Status},
     resource::Classification,
+    rules::{Overrides, Rule},
 };
 
 use crate::Kind;
@@ -62,4 +63,15 @@ pub(crate) const fn kind(kind: Kind) -> &'static str {
 /// The schema allows no third word.
 pub(crate) fn read_kind(word: &str) -> Kind {
     if word == kind(Kind::Demo) { Kind::Demo } else { Kind::Real }
+}
+
+/// What an organisation overrides of the rules. What is stored by a newer version and unknown to this one is left out.
+pub(crate) fn read_overrides(
+    stored: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>,
+) -> Overrides {
+    let known = stored.into_iter().filter_map(|(rule, value)| {
+        let rule = Rule::find(rule.as_ref())?;
+        Some((rule, rule.read(value.as_ref()).ok()?))
+    });
+    known.collect()
 }

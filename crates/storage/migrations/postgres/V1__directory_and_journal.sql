@@ -113,8 +113,8 @@ CREATE TABLE session (
     CONSTRAINT session_digest UNIQUE (digest)
 );
 
--- Serves the list of an organisation's sessions by user.
-CREATE INDEX session_of_user ON session ("user", number);
+-- Serves the list of an organisation's sessions by user, unit and key, those with no key first.
+CREATE INDEX session_place ON session ("user", unit, coalesce(key, ''), number);
 
 -- The last use of each session, a row for a row. It is written far more often than the rest, and no index has to be
 -- written with it.

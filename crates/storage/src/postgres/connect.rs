@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType, Timeouts,
+};
 use doorward_domain::journal::StoreError;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{
@@ -272,6 +274,16 @@ impl fmt::Debug for Readers {
 }
 
 impl Readers {
+    /// How many connections there are at most.
+    pub(super) fn most(&self) -> usize {
+        self.pool.status().max_size
+    }
+
+    /// How long a question waits for its turn: half of the time that it has, so that the rest is left for the answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout / 2
+    }
+
     /// Reads with a connection that is free. All of it, with waiting for the connection, takes no longer than a
     /// statement may; a connection that did not answer in that time is not used again.
     pub(super) async fn read<T>(
@@ -287,8 +299,10 @@ impl Readers {
         write: impl AsyncFnOnce(&mut Object) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
         let within = async {
-            let connection = match self.pool.get().await {
+            let patience = Timeouts { wait: Some(self.patience()), ..Timeouts::default() };
+            let connection = match self.pool.timeout_get(&patience).await {
                 Ok(connection) => connection,
+                Err(PoolError::Timeout(TimeoutType::Wait)) => return Err(StoreError::Busy),
                 Err(PoolError::Backend(error)) => return Err(unavailable(&self.database, &error)),
                 Err(_) => return Err(timed_out(&self.database)),
             };

@@ -4,7 +4,8 @@ use doorward_domain::{address::Network, name::Name};
 use rusqlite::{Error, Result, Row, types::Type};
 
 pub(super) use crate::words::{
-    kind, networks, parse_networks, read_classification, read_kind, read_role, read_status, role, status,
+    kind, networks, parse_networks, read_classification, read_kind, read_overrides, read_role, read_status,
+    role, status,
 };
 
 pub(super) fn read_networks(row: &Row<'_>, column: usize) -> Result<Vec<Network>> {

@@ -4,7 +4,7 @@ use doorward_domain::{
     catalogue::OrganisationReference,
     id::OrganisationId,
     resource::{Organisation, OrganisationFilter, Page, PageRequest, Stored},
-    rules::{Overrides, Rule},
+    rules::Overrides,
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
@@ -64,22 +64,11 @@ pub(super) fn list(
     Ok(Page::of(items, page.limit, |item| item.value.code.canonical().as_str().to_owned()))
 }
 
-/// What is stored by a newer version and unknown to this one is left out.
 pub(in crate::sqlite) fn get_overrides(
     connection: &Connection,
     organisation: OrganisationId,
 ) -> Result<Overrides> {
     let sql = "SELECT rule, value FROM organisation_rule WHERE organisation = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([organisation.to_bytes()])?;
-    let mut overrides = Overrides::new();
-    while let Some(row) = rows.next()? {
-        let (rule, value) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-        if let Some(rule) = Rule::find(rule)
-            && let Ok(value) = rule.read(value)
-        {
-            overrides.insert(rule, value);
-        }
-    }
-    Ok(overrides)
+    let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    Ok(words::read_overrides(query(connection, sql, [organisation.to_bytes()], read)?))
 }
