@@ -1,6 +1,8 @@
 //! A PostgreSQL server of the test's own: real processes on a folder and a port of their own, to be stopped, killed and
 //! started again. It ends with the process of the tests, however that ends.
 
+#![expect(clippy::unwrap_used, reason = "it is for tests")]
+
 use std::{
     fs,
     io::Write,
