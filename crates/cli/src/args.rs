@@ -301,7 +301,9 @@ impl ConfigFlags {
     pub(crate) fn repeated(&self) -> String {
         let config = self.config.as_ref().map(|file| format!(" --config {}", file.display()));
         let data = self.data.as_ref().map(|folder| format!(" --data {folder}"));
-        config.unwrap_or_default() + &data.unwrap_or_default()
+        let storage = self.set.iter().filter(|pair| pair.starts_with("storage."));
+        let storage: String = storage.map(|pair| format!(" --set '{pair}'")).collect();
+        config.unwrap_or_default() + &data.unwrap_or_default() + &storage
     }
 
     /// Loads the configuration with these flags on top.

@@ -1,7 +1,7 @@
 //! `serve --demo`: the organisation, unit, user and Web API key of the examples in CRM.COM's documentation, with
 //! exactly those values, so that each example can be pasted and answers as documented.
 
-use std::{net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use doorward_domain::{
@@ -10,13 +10,15 @@ use doorward_domain::{
     credential::{Password, PlainKey},
     directory::Status,
     id::KeyId,
+    journal::Entry,
     passwords::Argon2Cost,
-    random::Randomness,
     resource::{Classification, Key, NewSecret},
 };
-use doorward_storage::{Kind, SqliteStore};
 
-use crate::init::{self, Founding};
+use crate::{
+    init::{self, Founding},
+    system::{SystemRandomness, SystemTime},
+};
 
 const ORGANISATION: &str = "CRMDEMO";
 const UNIT: &str = "EE63A82C4FEBE02FF34E90DD1EBA5ABE";
@@ -24,13 +26,9 @@ const USERNAME: &str = "mpadministrator";
 const PASSWORD: &str = "1234";
 const KEY: &str = "EE73C0AE64524371B5DDEFF5F7BB2192";
 
-/// Makes the data folder of the demo.
-pub(crate) fn create(
-    folder: &Path,
-    cost: Argon2Cost,
-    clock: &Clock,
-    random: &dyn Randomness,
-) -> anyhow::Result<SqliteStore> {
+/// What the demo begins with.
+pub(crate) fn entries(cost: Argon2Cost) -> anyhow::Result<Vec<Entry>> {
+    let (clock, random) = (&Clock::new(SystemTime), &SystemRandomness);
     let founding = Founding {
         organisation: ORGANISATION,
         unit_id: Some(UNIT.parse().context("the demo's unit")?),
@@ -54,13 +52,12 @@ pub(crate) fn create(
         },
         secret: NewSecret { digest: secret.digest(), hint: secret.hint() },
     };
-    let entries = init::entries(founded.changes.into_iter().chain([key]), clock);
-    Ok(SqliteStore::create(folder, Kind::Demo, &entries)?)
+    Ok(init::entries(founded.changes.into_iter().chain([key]), clock))
 }
 
 /// What the demo tells whoever started it.
-pub(crate) fn greeting(folder: &Path, api: SocketAddr, admin: SocketAddr) -> String {
-    let (port, admin_port, folder) = (api.port(), admin.port(), folder.display());
+pub(crate) fn greeting(data: &str, api: SocketAddr, admin: SocketAddr) -> String {
+    let (port, admin_port) = (api.port(), admin.port());
     format!(
         r#"
 Doorward is running its demo. These values are public, so it listens on this machine only.
@@ -69,7 +66,7 @@ Doorward is running its demo. These values are public, so it listens on this mac
   unit          {UNIT}
   user          {USERNAME}, password {PASSWORD}
   Web API key   {KEY}
-  data folder   {folder}
+  data          {data}
 
 Paste into another terminal:
 

@@ -3,8 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use doorward_domain::{administration::Administration, doorkeeper::Doorkeeper};
+use doorward_domain::{administration::Administration, doorkeeper::Doorkeeper, journal::StoreError};
 use doorward_http::metrics::Metrics;
+use doorward_storage::PostgresRoster;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -13,6 +14,12 @@ use tokio::{
 
 /// How often what has ended is freed. Nothing depends on it but memory and disk.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How often an instance looks in a shared database for what has ended. All of them do, and each part is looked at by one.
+const SHARED_SWEEP_PERIOD: Duration = Duration::from_secs(60);
+
+/// How many sessions are looked at in one transaction.
+const SHARED_SWEEP_CHUNK: usize = 5_000;
 
 /// How often keys that want attention are counted, which reads all keys.
 const COUNT_PERIOD: Duration = Duration::from_secs(5 * 60);
@@ -24,7 +31,7 @@ const FORGET_PERIOD: Duration = Duration::from_secs(60);
 #[must_use]
 pub(crate) struct Housekeeping {
     stop: watch::Sender<()>,
-    tasks: [JoinHandle<()>; 4],
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Starts the tasks.
@@ -33,8 +40,15 @@ pub(crate) fn start(
     administration: &Arc<Administration>,
     metrics: &Arc<Metrics>,
     retention: Duration,
+    roster: Option<Arc<PostgresRoster>>,
 ) -> Housekeeping {
     let (stop, stopped) = watch::channel(());
+    let shared = roster.map(|roster| {
+        every(SHARED_SWEEP_PERIOD, stopped.clone(), move || {
+            let roster = roster.clone();
+            async move { tidy(&roster).await }
+        })
+    });
     let flush = {
         let doorkeeper = doorkeeper.clone();
         every(doorkeeper.flush_period(), stopped.clone(), move || {
@@ -90,7 +104,8 @@ pub(crate) fn start(
             }
         })
     };
-    let tasks = [tokio::spawn(flush), tokio::spawn(sweep), tokio::spawn(count), tokio::spawn(forget)];
+    let mut tasks = vec![tokio::spawn(flush), tokio::spawn(sweep), tokio::spawn(count), tokio::spawn(forget)];
+    tasks.extend(shared.map(tokio::spawn));
     Housekeeping { stop, tasks }
 }
 
@@ -102,6 +117,28 @@ impl Housekeeping {
             // A panic has been reported by the panic hook.
             let _ = task.await;
         }
+    }
+}
+
+/// Frees space in a shared database: sessions that have ended, and releases that all instances have applied.
+async fn tidy(roster: &PostgresRoster) {
+    let work = async {
+        let mut ended = 0;
+        loop {
+            let swept = roster.sweep(SHARED_SWEEP_CHUNK).await?;
+            ended += swept.ended;
+            if !swept.is_more {
+                break;
+            }
+        }
+        let pruned = roster.prune_log().await?;
+        if ended + pruned > 0 {
+            tracing::debug!(ended, pruned, "what had ended was deleted from the database");
+        }
+        Ok::<_, StoreError>(())
+    };
+    if let Err(error) = work.await {
+        tracing::warn!(%error, "what had ended could not be deleted from the database; it is tried again");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `doorward init`: a data folder with the first organisation, one unit and one administrator.
+//! `doorward init`: a data folder, or a database, with the first organisation, one unit and one administrator.
 
 use std::{io::BufRead, path::Path};
 
@@ -17,11 +17,12 @@ use doorward_domain::{
     random::Randomness,
     resource::{Organisation, Unit, User},
 };
-use doorward_storage::{Kind, SqliteStore};
+use doorward_storage::{Kind, PostgresStore, SqliteStore};
 
 use crate::{
     args::{Init, WrongUse},
     breached::BreachedFile,
+    store,
     system::{SystemRandomness, SystemTime},
 };
 
@@ -42,7 +43,14 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
         password: password.clone(),
     };
     let founded = found(&founding, config.passwords.cost(), &clock, &random)?;
-    SqliteStore::create(&config.data, Kind::Real, &entries(founded.changes, &clock))?;
+    let first = entries(founded.changes, &clock);
+    match store::postgres(&config)? {
+        Some(options) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            drop(runtime.block_on(PostgresStore::create(&options, Kind::Real, &first))?);
+        }
+        None => drop(SqliteStore::create(&config.data, Kind::Real, &first)?),
+    }
 
     let Founding { organisation, unit, username, .. } = &founding;
     let mut told =
@@ -52,8 +60,8 @@ pub(crate) fn run(args: &Init) -> anyhow::Result<()> {
     if !args.password_stdin {
         told += &format!("password      {}   (shown this once; keep it safe)\n", password.expose());
     }
-    told +=
-        &format!("data folder   {}\nNext: doorward serve{}\n", config.data.display(), args.flags.repeated());
+    let place = store::place(&config.data, &config);
+    told += &format!("data          {place}\nNext: doorward serve{}\n", args.flags.repeated());
     crate::print(&told)
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod backup;
 mod breached;
 mod client;
+mod cluster;
 mod compat;
 mod config;
 mod demo;
@@ -16,6 +17,7 @@ mod logging;
 mod recover;
 mod restore;
 mod serve;
+mod store;
 mod system;
 mod users_file;
 

@@ -13,14 +13,10 @@ use doorward_domain::{
     address::TrustedProxies,
     administration::Administration,
     attempts::Attempts,
-    clock::Clock,
     doorkeeper::{Doorkeeper, Parts},
-    journal::{Journal, JournalThread},
     passwords::Passwords,
     policy::BreachedPasswords,
     random::Randomness,
-    session_table::SessionTable,
-    sessions::Sessions,
 };
 use doorward_http::{
     Limits, Readiness, State,
@@ -28,25 +24,21 @@ use doorward_http::{
     metrics::Metrics,
     router,
 };
-use doorward_storage::{Kind, OpenError, SqliteStore, Upgraded};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     args::{Serve, WrongUse},
     breached::BreachedFile,
-    config::{Config, Loaded, Tls},
+    config::{Loaded, Tls},
     demo, housekeeping, logging,
-    system::{SystemRandomness, SystemTime, lower_priority},
+    store::{self, End, Running, Store},
+    system::{SystemRandomness, lower_priority},
 };
 
 /// Where the demo keeps its data unless it is told otherwise.
 const DEMO_FOLDER: &str = "doorward-demo-data";
 /// How long requests in progress may take to finish when the server stops.
 pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the process waits for its last words to be written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Threads that read the directory.
-const READERS: usize = 2;
 
 pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
     let loaded = args.flags.load()?;
@@ -75,10 +67,8 @@ pub(crate) fn run(args: &Serve) -> anyhow::Result<()> {
     let admin = bind("listen.admin", config.listen.admin)?;
     let ext_authz = config.listen.ext_authz.map(|address| bind("listen.ext_authz", address)).transpose()?;
     let bound = Bound { api, admin, ext_authz };
-    let clock = Clock::new(SystemTime);
-    let store = open(args.demo, &folder, config, &clock)?;
     let runtime = tokio::runtime::Runtime::new().context("the threads of the server cannot be started")?;
-    runtime.block_on(serve(args.demo, &folder, &loaded, store, clock, bound))
+    runtime.block_on(serve(args.demo, &folder, &loaded, bound))
 }
 
 /// The listeners, open and not yet served.
@@ -94,69 +84,18 @@ pub(crate) fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener
     })
 }
 
-fn open(is_demo: bool, folder: &Path, config: &Config, clock: &Clock) -> anyhow::Result<SqliteStore> {
-    let tell = &mut |from, to| tracing::info!(from, to, "bringing data up to date, after a backup");
-    let store = match SqliteStore::open_telling(folder, tell) {
-        Err(OpenError::DatabaseMissing { .. } | OpenError::FolderMissing { .. }) if is_demo => {
-            demo::create(folder, config.passwords.cost(), clock, &SystemRandomness)?
-        }
-        opened => opened?,
-    };
-    if let Some(Upgraded { from, to, backup }) = store.upgraded() {
-        tracing::info!(from, to, backup = %backup.display(), "data brought up to date; the backup is as they were");
-    }
-    match (store.kind(), is_demo) {
-        (Kind::Demo, true) | (Kind::Real, false) => Ok(store),
-        (Kind::Real, true) => {
-            bail!("{} holds real data, not the demo's; name another folder with --data", folder.display())
-        }
-        (Kind::Demo, false) => bail!(
-            "{} holds the demo's data, whose secrets are public; serve it with --demo, or make a new folder with \
-             'doorward init'",
-            folder.display()
-        ),
-    }
-}
-
-/// What decides, put together.
-struct Wired {
-    doorkeeper: Arc<Doorkeeper>,
-    administration: Arc<Administration>,
-    journal: JournalThread,
-}
-
-/// Fills the session table and puts the doorkeeper together.
-fn wire(loaded: &Loaded, store: SqliteStore, clock: Clock, metrics: &Arc<Metrics>) -> anyhow::Result<Wired> {
+/// Puts the doorkeeper together, and says how the data are put to rest.
+fn wire(
+    loaded: &Loaded,
+    running: Running,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Arc<Doorkeeper>, Arc<Administration>, End)> {
     let config = &loaded.config;
+    let Running { clock, sessions, journal, directory, catalogue, end, .. } = running;
     let breached = match &config.passwords.breached_file {
         Some(file) => Some(Arc::new(BreachedFile::open(file)?) as Arc<dyn BreachedPasswords>),
         None => None,
     };
-    if let Some(latest) = store.latest() {
-        let behind = clock.not_before(latest);
-        if behind > Duration::from_secs(1) {
-            tracing::warn!(
-                behind = %humantime::format_duration(behind),
-                "this machine's clock is behind the time of the last record; time goes on from that record, so that \
-                 no token lives longer. Check the clock"
-            );
-        }
-    }
-    let table = Arc::new(SessionTable::default());
-    let sessions = store.load(&table, clock.now(), &mut |done, total| {
-        tracing::info!(done, total, "reading sessions");
-    })?;
-    tracing::info!(sessions, "sessions read");
-    let (ledger, directory) = store.start(metrics.clone(), READERS)?;
-    let (journal, journal_thread) = Journal::start(ledger, table.clone(), |problem| {
-        // Whether the last commit is on disk is not known, so nothing more may be answered, even if nobody reads this.
-        std::thread::spawn(move || {
-            eprintln!("doorward: {problem}");
-            std::process::exit(1);
-        });
-        std::thread::park_timeout(LAST_WORDS);
-        std::process::exit(1);
-    });
     let passwords = Passwords::start(
         config.passwords.limits(),
         config.passwords.cost(),
@@ -165,29 +104,25 @@ fn wire(loaded: &Loaded, store: SqliteStore, clock: Clock, metrics: &Arc<Metrics
         metrics.clone(),
         lower_priority,
     )?;
-    let directory = Arc::new(directory);
-    let doorkeeper = Doorkeeper::new(Parts {
-        clock: clock.clone(),
+    let doorkeeper = Arc::new(Doorkeeper::new(Parts {
+        clock,
         random: Box::new(SystemRandomness),
-        sessions: Sessions::all_in(table, clock),
+        sessions,
         journal,
-        directory: directory.clone(),
+        directory,
         passwords: passwords.with_breached(breached),
         attempts: Attempts::new(config.passwords.queue),
         rules: config.rules(),
         observer: metrics.clone(),
-    })?;
-    let doorkeeper = Arc::new(doorkeeper);
-    let administration = Administration::new(doorkeeper.clone(), directory, loaded.configured_rules());
-    Ok(Wired { doorkeeper, administration: Arc::new(administration), journal: journal_thread })
+    })?);
+    let administration = Administration::new(doorkeeper.clone(), catalogue, loaded.configured_rules());
+    Ok((doorkeeper, Arc::new(administration), end))
 }
 
 async fn serve(
     is_demo: bool,
     folder: &Path,
     loaded: &Loaded,
-    store: SqliteStore,
-    clock: Clock,
     Bound { api, admin, ext_authz }: Bound,
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
@@ -197,10 +132,13 @@ async fn serve(
         None => None,
     };
     let metrics = Arc::new(Metrics::default());
-    let Wired { doorkeeper, administration, journal } = wire(loaded, store, clock, &metrics)?;
-    let housekeeping = housekeeping::start(&doorkeeper, &administration, &metrics, config.audit.retention);
+    let running = Store::open(is_demo, folder, config).await?.start(config, &metrics).await?;
+    let readiness = running.standing.clone().map_or_else(Readiness::default, Readiness::following);
+    let roster = running.roster.clone();
+    let (doorkeeper, administration, end) = wire(loaded, running, &metrics)?;
+    let housekeeping =
+        housekeeping::start(&doorkeeper, &administration, &metrics, config.audit.retention, roster);
     let limits = Limits { body_bytes: config.limits.body_bytes, body_timeout: config.limits.body_timeout };
-    let readiness = Readiness::default();
     let proxies = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
     let state = State {
         doorkeeper: doorkeeper.clone(),
@@ -238,7 +176,7 @@ async fn serve(
     let ext_authz_address = ext_authz.as_ref().map(|(address, ..)| tracing::field::display(address));
     tracing::info!(api = %api_address, admin = %admin_address, ext_authz = ext_authz_address, "listening");
     if is_demo {
-        crate::print(&demo::greeting(folder, api_address, admin_address))?;
+        crate::print(&demo::greeting(&store::place(folder, config), api_address, admin_address))?;
     }
 
     while signals.next().await == Told::ReadTlsAgain {
@@ -270,7 +208,7 @@ async fn serve(
     housekeeping.stop().await;
     let uses = doorkeeper.flush_uses(true).await.context("the last uses of tokens could not be written")?;
     drop(doorkeeper);
-    tokio::task::spawn_blocking(|| journal.stop()).await?;
+    end.reach().await?;
     tracing::info!(uses, "stopped");
     Ok(())
 }
