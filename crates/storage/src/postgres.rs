@@ -116,9 +116,11 @@ impl PostgresStore {
         self,
         observer: Arc<dyn Observer>,
     ) -> Result<(PostgresLedger, PostgresDirectory, PostgresRoster), PostgresError> {
-        let target = self.writer.target.clone();
+        let target = self.writer.target;
         let readers = target.readers()?;
-        let ledger = PostgresLedger { writer: self.writer, runtime: Handle::current(), observer };
+        // Another runtime may carry the connection that there is.
+        let writer = Writer { target: target.clone(), connection: None };
+        let ledger = PostgresLedger { writer, runtime: Handle::current(), observer };
         let roster = PostgresRoster::new(target, readers.clone());
         Ok((ledger, PostgresDirectory::new(readers), roster))
     }

@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "it is for tests")]
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Write,
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -194,6 +197,23 @@ impl PostgresServer {
     pub fn wait_for_standbys(&self, names: &str) {
         self.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
         self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
+    /// Offers TLS from now on, with a certificate and its key in PEM.
+    pub fn offer_tls(&self, certificate: &str, key: &str) {
+        let data = self.folder.path().join("data");
+        for (name, contents) in [("server.crt", certificate), ("server.key", key)] {
+            let file = data.join(name);
+            fs::write(&file, contents).unwrap();
+            // It refuses a key that others may read.
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = postgres_user() {
+                chown(&file, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.stop();
+        self.run();
     }
 
     /// The main process.

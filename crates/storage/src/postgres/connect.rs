@@ -21,7 +21,7 @@ use doorward_domain::journal::StoreError;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     AsyncMessage, Client, Config, Error, Statement,
-    config::{Host, TargetSessionAttrs},
+    config::{Host, LoadBalanceHosts, TargetSessionAttrs},
 };
 
 use super::{
@@ -111,6 +111,9 @@ impl Target {
         }
         config
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            // Who waits for hosts that are gone may be out of patience before the one that is there has its turn; then
+            // it is another's turn the next time.
+            .load_balance_hosts(LoadBalanceHosts::Random)
             .connect_timeout(options.connect_timeout)
             // Connections whose other side is gone without a word end about as fast as statements may take.
             .keepalives_idle(options.statement_timeout)
@@ -284,8 +287,9 @@ impl Readers {
         self.timeout / 2
     }
 
-    /// Reads with a connection that is free. All of it, with waiting for the connection, takes no longer than a
-    /// statement may; a connection that did not answer in that time is not used again.
+    /// Reads with a connection that is free, or makes one change by one statement. All of it, with waiting for the
+    /// connection, takes no longer than a statement may; a connection that did not answer in that time is not used
+    /// again.
     pub(super) async fn read<T>(
         &self,
         read: impl AsyncFnOnce(&Object) -> Result<T, Error>,

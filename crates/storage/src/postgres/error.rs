@@ -133,13 +133,12 @@ pub(super) fn is_conflict(error: &Error) -> bool {
 
 /// Whether another connection may do better: this one is gone, or leads to a server that is stopping or no primary.
 pub(super) fn is_of_the_connection(error: &Error) -> bool {
-    error.code().is_none_or(|code| {
-        *code == SqlState::READ_ONLY_SQL_TRANSACTION
-            || code.code().starts_with("57P")
-            || code.code().starts_with("08")
-            // What was prepared does not fit what is there now.
-            || *code == SqlState::FEATURE_NOT_SUPPORTED
-    })
+    let Some(error) = error.as_db_error() else { return true };
+    // Whatever is worse than an error ends the connection.
+    error.parsed_severity() != Some(Severity::Error)
+        || *error.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+        // What was prepared does not fit what is there now.
+        || *error.code() == SqlState::FEATURE_NOT_SUPPORTED
 }
 
 /// Says what an error means for a batch of the journal, where nothing of it was stored.

@@ -526,7 +526,8 @@ async fn finish(
 
 /// Wakes who listens, without waiting. Lost, it only delays them, so it need not be durable.
 fn notify(connection: &Connection) {
-    let sql = "BEGIN; SET LOCAL synchronous_commit = off; NOTIFY doorward_log; COMMIT";
+    // One transaction, which nothing is left of if the server knows no NOTIFY.
+    let sql = "SET LOCAL synchronous_commit = off; NOTIFY doorward_log";
     let sent = pin!(connection.client.batch_execute(sql));
     // Asked once, it is sent. The answer is nobody's.
     let _ = sent.poll(&mut Context::from_waker(Waker::noop()));

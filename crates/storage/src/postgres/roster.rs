@@ -26,7 +26,7 @@ use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
     connect::{Connection, Readers, Target},
-    error::{timed_out, unavailable},
+    error::{is_undone, timed_out, unavailable},
     log,
     sweep::{self, Swept},
     values::big,
@@ -93,7 +93,7 @@ impl PostgresRoster {
 
     /// Deletes records of the log that no instance needs any more.
     pub fn prune_log(&self) -> StoreFuture<'_, u64> {
-        Box::pin(self.readers.write(async |connection| sweep::prune_log(connection).await))
+        Box::pin(self.readers.read(async |connection| sweep::prune_log(connection).await))
     }
 
     /// Calls the database over one of the two connections, which is made if it is not there, within the time that a
@@ -145,7 +145,11 @@ impl PostgresRoster {
     ) -> Result<T, StoreError> {
         let connect = async {
             let connection = self.target.connect_hearing(Some(self.news.clone())).await?;
-            connection.client.batch_execute("LISTEN doorward_log").await?;
+            match connection.client.batch_execute("LISTEN doorward_log").await {
+                // Where it is not known, the log is read as often as the instance looks.
+                Err(error) if !is_undone(&error) => return Err(error),
+                _ => {}
+            }
             // What was said before it listened was not heard.
             self.news.notify_one();
             Ok(connection)

@@ -97,7 +97,7 @@ const KEPT: i64 = 10_000;
 const PRUNED: i64 = 10_000;
 
 /// Deletes the oldest records that every instance has applied. Who registers from now on begins behind them.
-pub(super) async fn prune_log(connection: &mut Object) -> Result<u64, Error> {
+pub(super) async fn prune_log(connection: &Object) -> Result<u64, Error> {
     let sql = "
         DELETE FROM release_log WHERE number IN (
             SELECT number FROM release_log

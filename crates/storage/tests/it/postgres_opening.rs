@@ -1,6 +1,6 @@
 //! Making and opening a database on PostgreSQL.
 
-use std::sync::Arc;
+use std::{path::Path, process::Command, sync::Arc};
 
 use doorward_domain::id::OrganisationId;
 use doorward_domain::observer::NoObserver;
@@ -137,6 +137,49 @@ async fn a_file_of_certificates_must_have_some() {
         options.ca_file = Some(file);
         let error = PostgresStore::open(&options).await.unwrap_err().to_string();
         assert!(error.contains("ca.pem") && error.contains("storage.ca_file"), "{error}");
+    }
+}
+
+/// Two authorities, and the certificate of the first for this name, with its key.
+fn certificates(folder: &Path, name: &str) {
+    let openssl = |arguments: &str| {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    for authority in ["ca", "other"] {
+        openssl(&format!(
+            "req -x509 {key} -keyout {authority}.key -out {authority}.pem -days 2 -subj /CN={authority}"
+        ));
+    }
+    openssl(&format!(
+        "req -x509 {key} -CA ca.pem -CAkey ca.key -keyout server.key -out server.pem -days 2 -subj /CN=server \
+         -addext subjectAltName={name} -addext basicConstraints=critical,CA:FALSE"
+    ));
+}
+
+#[tokio::test]
+#[cfg_attr(any(missing_postgres, missing_openssl), ignore = "needs PostgreSQL and openssl")]
+async fn a_servers_certificate_is_checked_whatever_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    certificates(folder.path(), "IP:127.0.0.1");
+    let server = PostgresServer::start();
+    let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    server.offer_tls(&read("server.pem"), &read("server.key"));
+    let url = server.create_database();
+    let by = |host: &str, mode: &str, ca: &str| PostgresOptions {
+        ca_file: Some(file(ca)),
+        ..PostgresOptions::new(format!("{}?sslmode={mode}", url.replace("127.0.0.1", host)))
+    };
+    create(&by("127.0.0.1", "require", "ca.pem")).await.unwrap();
+    let store = PostgresStore::open(&by("127.0.0.1", "prefer", "ca.pem")).await.unwrap();
+    let _kept = store.start(Arc::new(NoObserver)).unwrap();
+    for mode in ["prefer", "require", "verify-full"] {
+        for (host, ca) in [("127.0.0.1", "other.pem"), ("localhost", "ca.pem")] {
+            let error = PostgresStore::open(&by(host, mode, ca)).await.unwrap_err().to_string();
+            assert!(error.contains("TLS") && error.contains("certificate"), "{mode} {host} {ca}: {error}");
+        }
     }
 }
 

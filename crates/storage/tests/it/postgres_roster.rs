@@ -161,12 +161,13 @@ fn who_listens_hears_of_others_and_of_a_connection_made_again() {
         let told = async {
             roster.read_log(head).await.unwrap();
             hear().await;
-            // The commit waits on a thread of its own.
+            // The commit waits on a thread of its own. A ledger that is dropped at once need not have told anybody.
             let commit = tokio::task::spawn_blocking(move || {
-                ledger.commit(&[changed(create_unit(UnitId::from_bytes(NOBODY), ACME, "x"))])
+                ledger.commit(&[changed(create_unit(UnitId::from_bytes(NOBODY), ACME, "x"))]).unwrap();
+                ledger
             });
+            let _kept = commit.await.unwrap();
             hear().await;
-            commit.await.unwrap().unwrap();
         };
         tokio::select! { () = listening => unreachable!(), () = told => {} }
     });
