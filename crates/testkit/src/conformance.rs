@@ -50,7 +50,7 @@ pub trait Store: Sized {
 
     /// Gives the ledger away, which tells `observer` of its commits if it tells anybody. Nothing can be applied before the
     /// store is opened again, for which the ledger must have been dropped.
-    fn lend(&mut self, observer: Arc<dyn Observer>) -> Self::Ledger;
+    async fn lend(&mut self, observer: Arc<dyn Observer>) -> Self::Ledger;
 
     /// Opens it again, as a server that starts does.
     async fn reopen(self) -> Self;

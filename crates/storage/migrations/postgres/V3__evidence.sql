@@ -33,7 +33,9 @@ CREATE TABLE audit (
     unit         bytea,
     "user"       bytea,
     key          bytea,
-    claimed      text COLLATE "C",
+    -- A text in bytes: what callers send may have the character zero, which PostgreSQL has in no text, and a record is
+    -- digested as it was.
+    claimed      bytea,
     actor        bytea,
     session      bytea,
     members      text COLLATE "C",

@@ -102,7 +102,7 @@ fn store(record: &AuditRecord, at: Timestamp, end: Link) -> Record {
         unit: record.unit,
         user: record.user,
         key: record.key,
-        claimed: record.claimed.as_deref().map(text),
+        claimed: record.claimed.clone(),
         actor: record.actor,
         session: record.session,
         members: (!record.members.is_empty()).then(|| record.members.join(",")),
@@ -115,7 +115,7 @@ pub(super) const APPEND: &str = r#"
     SELECT organisation, number, previous, at, event, reason, address, request_id, unit, "user", key, claimed, actor,
            session, members
     FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::bytea[], $10::bytea[], $11::bytea[], $12::text[], $13::bytea[], $14::bytea[], $15::text[])
+                $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[], $15::text[])
          WITH ORDINALITY
          AS new (organisation, number, previous, at, event, reason, address, request_id, unit, "user", key, claimed, actor,
                  session, members, place)
@@ -134,7 +134,7 @@ pub(super) struct Columns<'a> {
     unit: Vec<Option<Vec<u8>>>,
     user: Vec<Option<Vec<u8>>>,
     key: Vec<Option<Vec<u8>>>,
-    claimed: Vec<Option<&'a str>>,
+    claimed: Vec<Option<&'a [u8]>>,
     actor: Vec<Option<Vec<u8>>>,
     session: Vec<Option<Vec<u8>>>,
     members: Vec<Option<&'a str>>,
@@ -157,7 +157,7 @@ impl<'a> Columns<'a> {
             unit: each(records, |record| record.unit.map(UnitId::to_bytes).map(Vec::from)),
             user: each(records, |record| record.user.map(UserId::to_bytes).map(Vec::from)),
             key: each(records, |record| record.key.map(KeyId::to_bytes).map(Vec::from)),
-            claimed: each(records, |record| record.claimed.as_deref()),
+            claimed: each(records, |record| record.claimed.as_deref().map(str::as_bytes)),
             actor: each(records, |record| record.actor.map(UserId::to_bytes).map(Vec::from)),
             session: each(records, |record| record.session.map(SessionId::to_bytes).map(Vec::from)),
             members: each(records, |record| record.members.as_deref()),

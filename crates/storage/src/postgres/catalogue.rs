@@ -30,6 +30,7 @@ use super::{
     columns::get,
     directory::{query, query_one},
     past, records,
+    values::big,
 };
 use crate::words;
 
@@ -129,7 +130,7 @@ impl Catalogue for PostgresDirectory {
                 FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (number, place)
                 JOIN session ON session.number = wanted.number
                 WHERE session.address IS NOT NULL ORDER BY wanted.place";
-            let wanted: Vec<i64> = sessions.iter().map(|number| whole(number.0)).collect();
+            let wanted: Vec<i64> = sessions.iter().map(|number| big(number.0)).collect();
             let mut found = Vec::new();
             for row in query(connection, sql, &[&wanted]).await? {
                 let number = get(&row, 0)?;
@@ -177,14 +178,9 @@ impl Catalogue for PostgresDirectory {
     }
 }
 
-/// A number as PostgreSQL takes it. Ours come from there, so that they fit.
-pub(super) fn whole(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 /// The limit of a query for a page: one more than the page has, so that it knows whether it is the last.
 fn one_more(page: &PageRequest) -> i64 {
-    whole(page.limit as u64).saturating_add(1)
+    big(page.limit as u64).saturating_add(1)
 }
 
 fn status_word(status: Option<Status>) -> Option<&'static str> {

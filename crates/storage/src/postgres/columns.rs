@@ -42,6 +42,9 @@ impl<'a, T: Read<'a>> FromSql<'a> for Column<T> {
     }
 }
 
+/// A text that is kept in bytes, because it may have the character zero.
+pub(super) struct Claimed(pub(super) String);
+
 macro_rules! columns {
     ($($read:ty: $raw:ty, |$value:ident| $made:expr;)*) => {
         $(
@@ -66,6 +69,7 @@ columns! {
     SessionId: &'a [u8], |bytes| Self::from_bytes(bytes.try_into()?);
     ChainDigest: &'a [u8], |bytes| Self::from_bytes(bytes.try_into()?);
     String: String, |text| text;
+    Claimed: &'a [u8], |bytes| Self(std::str::from_utf8(bytes)?.to_owned());
     bool: bool, |is_so| is_so;
     u64: i64, |number| number.try_into()?;
     SessionNumber: i64, |number| Self(number.try_into()?);

@@ -12,9 +12,9 @@ use doorward_domain::{
 use tokio_postgres::{Error, Row};
 
 use super::{
-    catalogue::whole,
     columns::{find, get},
     directory::query_one,
+    values::big,
 };
 
 /// What is remembered of a session that has ended.
@@ -63,7 +63,7 @@ pub(super) async fn find_ending(connection: &Object, session: &PastSession) -> R
         session.method.key().map(KeyId::to_bytes),
     ];
     let scopes: Vec<Vec<u8>> = scopes.into_iter().flatten().map(Vec::from).collect();
-    query_one(connection, sql, &[&scopes, &whole(session.number.0)], |row| {
+    query_one(connection, sql, &[&scopes, &big(session.number.0)], |row| {
         let cause: String = get(row, 1)?;
         Ok(Ending {
             at: get(row, 0)?,

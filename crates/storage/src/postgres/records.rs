@@ -10,9 +10,9 @@ use doorward_domain::{
 use tokio_postgres::{Error, Row};
 
 use super::{
-    catalogue::whole,
-    columns::{find, get},
+    columns::{Claimed, find, get},
     directory::{query, query_one},
+    values::big,
 };
 
 /// How many records a page looks at: a filter that few records pass costs no more than that.
@@ -80,7 +80,7 @@ pub(super) async fn list(
             &chain_id(organisation),
             &after,
             &LOOKED_AT,
-            &whole(page.limit as u64),
+            &big(page.limit as u64),
             &filter.event,
             &filter.reason,
             &filter.failed,
@@ -100,8 +100,7 @@ pub(super) async fn list(
     let is_any = edges.try_get::<_, Option<i64>>(3)?.is_some();
     let items: Vec<_> = rows.iter().filter(|_| is_any).map(read).collect::<Result<_, _>>()?;
     // Where the search ended: at the last record of a full page, or at the last that it looks at.
-    let (step, ended) =
-        (if filter.oldest_first { 1 } else { -1 }, items.last().map(|item| whole(item.number)));
+    let (step, ended) = (if filter.oldest_first { 1 } else { -1 }, items.last().map(|item| big(item.number)));
     let ended = match ended {
         Some(ended) if items.len() == page.limit => ended,
         _ => first + step * (LOOKED_AT - 1),
@@ -123,7 +122,7 @@ fn read(row: &Row) -> Result<StoredRecord, Error> {
         unit: find(row, 10)?,
         user: find(row, 11)?,
         key: find(row, 12)?,
-        claimed: find(row, 13)?,
+        claimed: find::<Claimed>(row, 13)?.map(|claimed| claimed.0),
         actor: find(row, 14)?,
         session: find(row, 15)?,
         members: find(row, 16)?,

@@ -16,9 +16,9 @@ use tokio_postgres::{Error, Row};
 
 use super::{
     PostgresDirectory,
-    catalogue::whole,
     columns::{find, get},
     directory::{query, query_one},
+    values::big,
 };
 
 /// A session with whom it speaks for, as [`read`] takes it. One is not there if a row that it hangs on is gone, or if it
@@ -139,7 +139,7 @@ async fn list_sessions(
         };
         let (unit_of, key_of, number) = place.map_or((Vec::new(), Vec::new(), 0), |place| {
             let key = place.key.map_or_else(Vec::new, |key| key.to_bytes().to_vec());
-            (place.unit.to_bytes().to_vec(), key, whole(place.number.0))
+            (place.unit.to_bytes().to_vec(), key, big(place.number.0))
         });
         let user = user.map(|user| user.to_bytes().to_vec());
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
@@ -148,7 +148,7 @@ async fn list_sessions(
             &key,
             &filter.by_key,
             &now.as_millis(),
-            &whole(limit as u64),
+            &big(limit as u64),
             &user,
             &unit_of,
             &key_of,
@@ -167,7 +167,7 @@ async fn list_sessions(
             &key,
             &filter.by_key,
             &now.as_millis(),
-            &whole(left as u64),
+            &big(left as u64),
             &after,
         ];
         for row in query(connection, OF_USERS, &values).await? {

@@ -5,6 +5,7 @@
     reason = "the suite's stores are part of tests: what they do not expect ends them"
 )]
 
+mod postgres;
 mod postgres_ledger;
 mod postgres_opening;
 mod postgres_roster;

@@ -66,7 +66,7 @@ impl Store for Sqlite {
         &self.directory
     }
 
-    fn lend(&mut self, observer: Arc<dyn Observer>) -> SqliteLedger {
+    async fn lend(&mut self, observer: Arc<dyn Observer>) -> SqliteLedger {
         let (ledger, directory) = self.store.take().unwrap().start(observer, 2).unwrap();
         self.directory = directory;
         ledger

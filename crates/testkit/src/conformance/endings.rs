@@ -172,7 +172,7 @@ impl Observer for Counter {
 pub(super) async fn d1_the_journal_keeps_what_it_answered<S: Store>() {
     let mut store = company::<S>().await;
     let (table, counter) = (Arc::new(SessionTable::default()), Arc::new(Counter::default()));
-    let ledger = store.lend(counter.clone());
+    let ledger = store.lend(counter.clone()).await;
     let (journal, thread) = Journal::start(ledger, table.clone(), |message| panic!("{message}"));
     let submitted: Vec<_> = (1..=100)
         .map(|token| {
