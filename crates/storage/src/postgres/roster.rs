@@ -86,7 +86,7 @@ impl PostgresRoster {
     }
 
     /// Looks at the next sessions, `limit` at most, and moves those that have ended to where it is remembered how. It does
-    /// nothing while another instance is at it.
+    /// nothing while another instance is at it, or when all have been looked at a moment ago.
     pub fn sweep(&self, limit: usize) -> StoreFuture<'_, Swept> {
         Box::pin(self.readers.write(async move |connection| sweep::sweep(connection, limit).await))
     }

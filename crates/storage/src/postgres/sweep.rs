@@ -14,13 +14,17 @@ use super::{ended, values::big};
 pub struct Swept {
     /// How many of them had ended.
     pub ended: u64,
-    /// Whether there are more to look at now: those up to the last were not reached, and nobody else is at it.
+    /// Whether there are more to look at now: the last was not reached, and nobody else is at it.
     pub is_more: bool,
 }
 
 /// How long after its time a session is still left alone: another instance may know of a use that it has not written
 /// yet, and its clock may be behind.
 const GRACE_MS: i64 = 60_000;
+
+/// How long nobody looks at any session after all were looked at, however many instances there are; by a clock that may be
+/// set to another time.
+const PAUSE_MS: i64 = 30_000;
 
 /// Moves sessions between two numbers that have ended: whose time is over, who stand at or below a mark, or whose rows
 /// are gone. One that somebody writes at the moment is left to the next time.
@@ -60,8 +64,13 @@ const MOVE: &str = r#"
 pub(super) async fn sweep(connection: &mut Object, limit: usize) -> Result<Swept, Error> {
     let limit = big(limit.max(1) as u64);
     let transaction = connection.transaction().await?;
-    let claim = transaction.prepare_cached("SELECT next FROM sweep FOR UPDATE SKIP LOCKED").await?;
-    let Some(row) = transaction.query_opt(&claim, &[]).await? else { return Ok(Swept::default()) };
+    let claim = "
+        SELECT next FROM sweep
+        WHERE next > 0 OR done_at IS NULL
+              OR abs((extract(epoch FROM clock_timestamp()) * 1000)::bigint - done_at) >= $1
+        FOR UPDATE SKIP LOCKED";
+    let claim = transaction.prepare_cached(claim).await?;
+    let Some(row) = transaction.query_opt(&claim, &[&PAUSE_MS]).await? else { return Ok(Swept::default()) };
     let next: i64 = row.try_get(0)?;
     let range = "
         SELECT count(*), max(number), (extract(epoch FROM clock_timestamp()) * 1000)::bigint

@@ -200,7 +200,12 @@ fn sessions_that_have_ended_are_moved_a_few_at_a_time() {
     let ended = "SELECT number, organisation IS NULL, released_at IS NULL FROM ended_session ORDER BY number";
     let expected = format!("{}|f|t\n{}|f|t\n{}|f|t", numbers[1], numbers[3], numbers[4]);
     assert_eq!(database.sql(ended), expected, "the unit tells whose it was");
+
+    // Another instance, or this one, does not begin again at once.
+    database.sql("UPDATE session SET ends_at = 1");
     assert_eq!(sweep(), Swept { ended: 0, is_more: false });
+    database.sql("UPDATE sweep SET done_at = done_at - 60000");
+    assert_eq!(sweep(), Swept { ended: 3, is_more: false });
 }
 
 const LAB_BYTES: &str = "\\x0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c";
@@ -223,6 +228,7 @@ fn a_session_that_is_in_use_is_left_to_the_next_sweep() {
         let writing = client.transaction().await.unwrap();
         writing.execute("UPDATE session_use SET last_used_at = 2", &[]).await.unwrap();
         assert_eq!(roster.sweep(9).await.unwrap(), Swept { ended: 0, is_more: false });
+        writing.execute("UPDATE sweep SET done_at = NULL", &[]).await.unwrap();
         writing.commit().await.unwrap();
         assert_eq!(roster.sweep(9).await.unwrap(), Swept { ended: 1, is_more: false });
     });
