@@ -206,6 +206,7 @@ async fn serve(
     admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
     admin_server.await??;
     housekeeping.stop().await;
+    doorkeeper.finish_attempts().await;
     let uses = doorkeeper.flush_uses(true).await.context("the last uses of tokens could not be written")?;
     drop(doorkeeper);
     end.reach().await?;

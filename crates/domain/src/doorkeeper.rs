@@ -121,7 +121,7 @@ pub struct Doorkeeper {
     unknown_keys: Mutex<UnknownKeys>,
     /// The latest use of each Web API key's secret, until it is written.
     key_uses: Mutex<HashMap<KeyDigest, KeyUse>>,
-    /// Chooses the gates of names with no account; new with each start.
+    /// Chooses the gates of names with no account. New with each start, unless instances have agreed on one.
     gate_key: [u8; 16],
     /// Uses that were due when they were last looked for, and are not written.
     uses_waiting: AtomicU64,
@@ -145,7 +145,10 @@ impl Doorkeeper {
     pub fn new(parts: Parts) -> Result<Self, NoRandomness> {
         let now = parts.clock.now();
         Ok(Self {
-            gate_key: parts.random.bytes()?,
+            gate_key: match parts.attempts.gate_key() {
+                Some(agreed) => agreed,
+                None => parts.random.bytes()?,
+            },
             parts,
             callers: Callers::default(),
             unswept: Mutex::default(),
@@ -324,7 +327,6 @@ impl Doorkeeper {
     /// Frees what has ended: sessions in memory and on disk, and counts of failures long past. To be called by one task.
     pub async fn sweep(&self) -> Result<usize, StoreError> {
         let now = self.now();
-        self.parts.attempts.forget_old(now);
         if now >= Timestamp::from_millis(self.forgot_at.load(Ordering::Relaxed)).plus(ONCE_FOR) {
             self.parts.journal.submit(Entry::ForgetOnce(now.minus(ONCE_FOR))).await?;
             self.forgot_at.store(now.as_millis(), Ordering::Relaxed);
@@ -343,6 +345,7 @@ impl Doorkeeper {
             tokio::task::yield_now().await;
         }
         self.parts.sessions.table().forget_unused_subjects();
+        self.parts.attempts.forget_old(now).await?;
         loop {
             let departed = |(_, past): &(SessionId, PastSession)| {
                 let PastSession { number, last_used_at, .. } = *past;
@@ -360,6 +363,11 @@ impl Doorkeeper {
             self.parts.journal.submit(Entry::Forget { sessions, at: now }).await?;
             lock(&self.unswept).drain(..some);
         }
+    }
+
+    /// Settles the attempts of logins whose clients hung up. To be called when a stopping server takes no more logins.
+    pub async fn finish_attempts(&self) {
+        self.parts.attempts.finish().await;
     }
 
     /// What is known of a session that has left memory and not yet the disk.

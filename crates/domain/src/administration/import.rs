@@ -126,10 +126,10 @@ impl Tenant {
         }
         let outcomes = self.doorkeeper().parts().journal.submit_all(entries).await;
         let (mut late, mut failed) = (Vec::new(), None);
+        let mut created = Vec::new();
         for ((place, candidate), outcome) in entered.into_iter().zip(outcomes) {
             match outcome {
-                // A new user inherits no lock of one who had this id before (`security.md` M2).
-                Ok(Outcome::Committed(_)) => self.doorkeeper().parts().attempts.unlock(candidate.user.id),
+                Ok(Outcome::Committed(_)) => created.push(candidate.user.id),
                 Ok(Outcome::Taken(unique)) => late.push((place, candidate, unique)),
                 Ok(Outcome::Refused | Outcome::Stale | Outcome::InUse | Outcome::Repeated) => {
                     became[place] = Err(moved());
@@ -137,9 +137,12 @@ impl Tenant {
                 Err(error) => failed = Some(error),
             }
         }
+        // A new user inherits no lock of one who had this id before (`security.md` M2).
+        let unlocked = self.doorkeeper().parts().attempts.unlock(&created).await;
         if let Some(failed) = failed {
             return Err(failed.into());
         }
+        unlocked?;
         if !late.is_empty() {
             // Somebody was faster: a row before of the same name, or the same batch, sent again too soon.
             let known = self.find_known(late.iter().map(|(_, candidate, _)| *candidate)).await?;

@@ -1,6 +1,6 @@
 //! Users and their passwords.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     AdminError, Answer, Changes, Created, Idempotency, TRIES, Tenant, by_id, deleted, expect, find_made,
@@ -162,9 +162,9 @@ impl Tenant {
         self.catalogue().find_user(self.id(), id).await?.ok_or(AdminError::NotFound)
     }
 
-    /// Until when logins of a user are refused after too many failures.
-    pub fn locked_until(&self, id: UserId) -> Option<Timestamp> {
-        self.doorkeeper().parts().attempts.locked_until(id, self.now())
+    /// Until when logins of users are refused after too many failures, of those of whom they are.
+    pub async fn locked_until(&self, ids: &[UserId]) -> Answer<BTreeMap<UserId, Timestamp>> {
+        Ok(self.doorkeeper().parts().attempts.locked_until(ids, self.now()).await?)
     }
 
     /// Creates a user.
@@ -191,7 +191,7 @@ impl Tenant {
         let before = self.create(change, id.to_bytes(), audit, idempotency, name_taken).await?;
         if before.is_none() {
             // A new user inherits no lock of one who had this id before (`security.md` M2).
-            self.doorkeeper().parts().attempts.unlock(id);
+            self.doorkeeper().parts().attempts.unlock(&[id]).await?;
         }
         let value = self.get_user(before.map_or(id, UserId::from_bytes)).await?;
         Ok(Created { value, is_repeat: before.is_some() })
@@ -320,7 +320,7 @@ impl Tenant {
         self.get_user(id).await?;
         let audit = AuditRecord { user: Some(id), ..self.audit(Event::Unlocked) };
         self.doorkeeper().parts().journal.submit(Entry::Record(audit)).await?;
-        self.doorkeeper().parts().attempts.unlock(id);
+        self.doorkeeper().parts().attempts.unlock(&[id]).await?;
         Ok(())
     }
 

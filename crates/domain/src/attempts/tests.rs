@@ -1,5 +1,7 @@
 //! The limit under one login at a time, and under a thousand at once.
 
+mod shared_counts;
+
 use std::{
     collections::HashSet,
     future::Future,
@@ -88,8 +90,28 @@ impl Fixture {
 
     fn fail(&self, times: u32) {
         for _ in 0..times {
-            self.begin(ZOE).unwrap().failed(self.clock.now());
+            self.fail_at(of(ZOE), self.rules);
         }
+    }
+
+    fn fail_at(&self, gate: Gate, rules: LockoutRules) {
+        self.settle_failed(self.begin_by(gate, rules).unwrap());
+    }
+
+    fn settle_failed(&self, attempt: Attempt<'_>) {
+        at_once(attempt.failed(self.clock.now()));
+    }
+
+    fn unlock(&self) {
+        at_once(self.attempts.unlock(&[ZOE])).unwrap();
+    }
+
+    fn locked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        at_once(self.attempts.locked_until(&[ZOE], now)).unwrap().remove(&ZOE)
+    }
+
+    fn forget_old(&self) {
+        at_once(self.attempts.forget_old(self.clock.now())).unwrap();
     }
 
     /// Fails until the account is locked, and waits until just before the end of the lock, which took `seconds`.
@@ -103,12 +125,21 @@ impl Fixture {
     }
 
     fn counts_held(&self) -> usize {
-        self.attempts.counts().len()
+        let Counts::Own(own) = &self.attempts.counts else { panic!("not in memory") };
+        own.counts().len()
     }
 }
 
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What waits for nothing.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match poll_once(pin!(future)) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 #[test]
@@ -190,7 +221,7 @@ fn l1_a_success_forgets_nothing() {
     let fixture = Fixture::new();
     fixture.fail(RULES.failures - 1);
     // A program logs in again and again while somebody guesses.
-    fixture.begin(ZOE).unwrap().succeeded();
+    at_once(fixture.begin(ZOE).unwrap().succeeded());
     fixture.fail(1);
     assert!(matches!(fixture.barred(ZOE), Barred::Locked(_)));
 }
@@ -198,13 +229,13 @@ fn l1_a_success_forgets_nothing() {
 #[test]
 fn l1_an_administrator_lifts_a_lock_and_the_failures_before_it() {
     let fixture = Fixture::new();
-    fixture.attempts.unlock(ZOE);
+    fixture.unlock();
     fixture.lock_for(60);
     fixture.fail(RULES.failures);
-    fixture.attempts.unlock(ZOE);
+    fixture.unlock();
     fixture.fail(2);
     drop(fixture.begin(ZOE).unwrap());
-    fixture.attempts.unlock(ZOE);
+    fixture.unlock();
     fixture.lock_for(60);
 }
 
@@ -228,7 +259,7 @@ fn l2_as_many_are_under_way_as_failures_are_left_and_the_next_wait() {
     let mut third = pin!(fixture.begin_patiently(ZOE));
     assert!(poll_once(third.as_mut()).is_pending());
 
-    first.failed(fixture.clock.now());
+    fixture.settle_failed(first);
     assert!(poll_once(third.as_mut()).is_pending(), "one failure is left, and one attempt is under way");
     drop(second);
     assert!(matches!(poll_once(third), Poll::Ready(Ok(_))));
@@ -240,7 +271,7 @@ fn l2_those_who_wait_are_barred_when_the_account_is_locked() {
     let under_way: Vec<_> = (0..RULES.failures).map(|_| fixture.begin(ZOE).unwrap()).collect();
     let mut waiting = pin!(fixture.begin_patiently(ZOE));
     assert!(poll_once(waiting.as_mut()).is_pending());
-    under_way.into_iter().for_each(|attempt| attempt.failed(fixture.clock.now()));
+    under_way.into_iter().for_each(|attempt| fixture.settle_failed(attempt));
     assert!(matches!(poll_once(waiting), Poll::Ready(Err(Barred::Locked(_)))));
 }
 
@@ -270,7 +301,7 @@ fn too_many_who_wait_are_turned_away() {
     waiting.pop();
     let mut late = pin!(fixture.begin_patiently(ZOE));
     assert!(poll_once(late.as_mut()).is_pending(), "a place given up is free");
-    under_way.into_iter().for_each(Attempt::succeeded);
+    under_way.into_iter().for_each(|attempt| at_once(attempt.succeeded()));
     assert!(matches!(poll_once(late), Poll::Ready(Ok(_))));
 }
 
@@ -295,11 +326,19 @@ impl Tally {
 /// A thousand logins on one account at once, each as long as its number makes it. The numbers in `right` have the
 /// right password, those in `hanging_up` lose interest while it is hashed.
 async fn a_thousand_at_once(right: HashSet<u32>, hanging_up: HashSet<u32>) -> Tally {
-    let hands = Hands::default();
-    let (attempts, clock) = (Arc::new(Attempts::new(1_000)), Clock::new(hands));
+    a_thousand_spread_over(&[Arc::new(Attempts::new(1_000))], right, hanging_up).await
+}
+
+/// The same, spread over instances.
+async fn a_thousand_spread_over(
+    instances: &[Arc<Attempts>],
+    right: HashSet<u32>,
+    hanging_up: HashSet<u32>,
+) -> Tally {
+    let clock = Clock::new(Hands::default());
     let tally = Arc::new(Mutex::new(Tally::default()));
     let mut logins = JoinSet::new();
-    for number in 0..1_000 {
+    for (number, attempts) in (0..1_000).zip(instances.iter().cycle()) {
         let (attempts, clock, tally) = (attempts.clone(), clock.clone(), tally.clone());
         let (is_right, hangs_up) = (right.contains(&number), hanging_up.contains(&number));
         logins.spawn(async move {
@@ -309,6 +348,7 @@ async fn a_thousand_at_once(right: HashSet<u32>, hanging_up: HashSet<u32>) -> Ta
                 Ok(attempt) => attempt,
                 Err(Barred::Locked(_)) => return tally().locked += 1,
                 Err(Barred::Busy) => return tally().busy += 1,
+                Err(Barred::Unavailable(error)) => panic!("{error}"),
             };
             tally().enter();
             for _ in 0..=number % 7 {
@@ -319,10 +359,10 @@ async fn a_thousand_at_once(right: HashSet<u32>, hanging_up: HashSet<u32>) -> Ta
                 drop(attempt);
             } else if is_right {
                 tally().succeeded += 1;
-                attempt.succeeded();
+                attempt.succeeded().await;
             } else {
                 tally().failed += 1;
-                attempt.failed(clock.now());
+                attempt.failed(clock.now()).await;
             }
         });
     }
@@ -363,27 +403,26 @@ async fn l2_fewer_wrong_passwords_than_allowed_among_right_ones_bar_nobody() {
 #[test]
 fn counts_that_say_nothing_are_forgotten() {
     let fixture = Fixture::new();
-    let now = || fixture.clock.now();
     let under_way = fixture.begin(ZOE).unwrap();
-    fixture.attempts.forget_old(now());
+    fixture.forget_old();
     assert_eq!(fixture.counts_held(), 1, "an attempt is under way");
-    under_way.succeeded();
-    fixture.attempts.forget_old(now());
+    at_once(under_way.succeeded());
+    fixture.forget_old();
     assert_eq!(fixture.counts_held(), 0);
 
     fixture.fail(1);
     fixture.hands.advance(RULES.window - MILLISECOND);
-    fixture.attempts.forget_old(now());
+    fixture.forget_old();
     assert_eq!(fixture.counts_held(), 1, "a failure is within the window");
     fixture.hands.advance(MILLISECOND);
-    fixture.attempts.forget_old(now());
+    fixture.forget_old();
     assert_eq!(fixture.counts_held(), 0);
 
     fixture.lock_for(60);
-    fixture.attempts.forget_old(now());
+    fixture.forget_old();
     assert_eq!(fixture.counts_held(), 1, "a lock lengthens the next");
     fixture.hands.advance(RULES.longest_lock);
-    fixture.attempts.forget_old(now());
+    fixture.forget_old();
     assert_eq!(fixture.counts_held(), 0);
 }
 
@@ -393,7 +432,7 @@ fn l1_each_account_has_the_rules_of_its_organisation() {
     let lenient = LockoutRules { failures: 5, lock: Duration::from_secs(7), ..RULES };
     for (user, rules) in [(ZOE, RULES), (YANNIS, lenient)] {
         for _ in 0..rules.failures {
-            fixture.begin_by(of(user), rules).unwrap().failed(fixture.clock.now());
+            fixture.fail_at(of(user), rules);
         }
         let barred = fixture.begin_by(of(user), rules).map(drop);
         assert_eq!(barred, Err(Barred::Locked(fixture.clock.now().plus(rules.lock))));
@@ -409,7 +448,7 @@ fn l1_rules_that_become_stricter_lock_at_the_next_attempt() {
     // The gates of nobody are shared by organisations with other rules.
     for gate in [of(ZOE), Gate::Nobody(1)] {
         for _ in 0..RULES.failures + 2 {
-            fixture.begin_by(gate, lenient).unwrap().failed(fixture.clock.now());
+            fixture.fail_at(gate, lenient);
         }
         let barred = fixture.begin_by(gate, RULES).map(drop);
         assert_eq!(barred, Err(Barred::Locked(fixture.clock.now().plus(RULES.lock))));
@@ -425,7 +464,7 @@ fn from(user: UserId, network: &str) -> Gate {
 /// Fails until a gate is locked, and returns until when.
 fn lock_gate(fixture: &Fixture, gate: Gate) -> Timestamp {
     for _ in 0..RULES.failures {
-        fixture.begin_by(gate, RULES).unwrap().failed(fixture.clock.now());
+        fixture.fail_at(gate, RULES);
     }
     let Err(Barred::Locked(until)) = fixture.begin_by(gate, RULES).map(drop) else { panic!("not locked") };
     until
@@ -451,21 +490,21 @@ fn l1_an_administrator_sees_the_longest_lock_of_an_account_and_lifts_all() {
     let before = UserId::from_bytes([0; 16]);
     let others = [of(before), from(before, "::1"), of(YANNIS), from(YANNIS, "10.0.0.1"), Gate::Nobody(0)];
     let others_until: Vec<_> = others.iter().map(|gate| lock_gate(&fixture, *gate)).collect();
-    assert_eq!(fixture.attempts.locked_until(ZOE, now()), None);
+    assert_eq!(fixture.locked_until(now()), None);
 
     let gates = [of(ZOE), from(ZOE, "10.0.0.1"), from(ZOE, "2001:db8::/64")];
     lock_gate(&fixture, gates[0]);
     fixture.hands.advance(MILLISECOND);
     let longest = lock_gate(&fixture, gates[2]);
-    fixture.begin_by(gates[1], RULES).unwrap().failed(now());
-    assert_eq!(fixture.attempts.locked_until(ZOE, now()), Some(longest));
-    assert_eq!(fixture.attempts.locked_until(ZOE, longest), None, "a lock that is over is none");
+    fixture.fail_at(gates[1], RULES);
+    assert_eq!(fixture.locked_until(now()), Some(longest));
+    assert_eq!(fixture.locked_until(longest), None, "a lock that is over is none");
 
-    fixture.attempts.unlock(ZOE);
-    assert_eq!(fixture.attempts.locked_until(ZOE, now()), None);
+    fixture.unlock();
+    assert_eq!(fixture.locked_until(now()), None);
     for gate in gates {
         for _ in 1..RULES.failures {
-            fixture.begin_by(gate, RULES).unwrap().failed(now());
+            fixture.fail_at(gate, RULES);
         }
         assert!(fixture.begin_by(gate, RULES).is_ok(), "the failures before it are forgotten");
     }

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// How many refusals of unknown keys are recorded in a minute. They cost the caller nothing and name nobody; recorded
-/// without end they would fill the disk, and then nothing could be released. The metric of logins counts them all.
+/// without end they would fill the disk, and then nothing could be released. The metric of logins counts them all. Each
+/// instance records so many: that is bounded too, and a key is too long to be guessed, however many may try.
 const UNKNOWN_KEYS_A_MINUTE: u32 = 1_000;
 
 /// Counts the records of unknown keys, minute by minute.

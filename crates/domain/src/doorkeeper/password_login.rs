@@ -1,7 +1,7 @@
 //! Logging in with a password, and proving a password for whatever else asks for one: the same counts, the same work
 //! and the same answer, whoever is or is not behind the name.
 
-use std::time::Duration;
+use std::{convert::identity, time::Duration};
 
 use sha2::{Digest, Sha256};
 
@@ -125,6 +125,7 @@ impl Doorkeeper {
             Ok(attempt) => Some(attempt),
             Err(Barred::Locked(_)) => None,
             Err(Barred::Busy) => return Err(HashError::QueueFull.into()),
+            Err(Barred::Unavailable(error)) => return Err(error.into()),
         };
         let stored = match (&account, &attempt) {
             (Ok(account), Some(_)) => account.user.password_hash.clone(),
@@ -134,22 +135,24 @@ impl Doorkeeper {
         let verdict = self.parts.passwords.verify(login.password, stored.clone(), salt).await?;
         let (account, attempt) = match (account, attempt) {
             (Ok(account), Some(attempt)) => (account, attempt),
-            (Ok(account), None) => return self.refuse(record_of(&account, Reason::Locked)).await,
-            (Err(refusal), attempt) => {
-                if let Some(attempt) = attempt {
-                    attempt.failed(self.now());
-                }
+            (account, None) => {
+                self.parts.attempts.settle_nothing(gate).await?;
+                let refusal = account.map_or_else(identity, |account| record_of(&account, Reason::Locked));
+                return self.refuse(refusal).await;
+            }
+            (Err(refusal), Some(attempt)) => {
+                attempt.failed(self.now()).await;
                 return self.refuse(refusal).await;
             }
         };
         match (verdict, stored) {
             (Verdict::Right { upgrade }, Some(stored)) => {
-                attempt.succeeded();
+                attempt.succeeded().await;
                 let hash = self.upgrade(&account, stored, upgrade).await?;
                 Ok(Proved { account, rules, hash })
             }
             (verdict, _) => {
-                attempt.failed(self.now());
+                attempt.failed(self.now()).await;
                 let is_wrong = verdict == Verdict::Wrong;
                 let reason = if is_wrong { Reason::WrongPassword } else { Reason::NoUsablePassword };
                 self.refuse(record_of(&account, reason)).await

@@ -64,7 +64,7 @@ pub(super) async fn list(
     filter: &RecordFilter,
     page: &PageRequest,
 ) -> Result<Page<StoredRecord>, Error> {
-    let after = page.after.as_deref().and_then(|after| after.parse::<u64>().ok()).map(whole);
+    let after = page.after.as_deref().and_then(|after| after.parse::<u64>().ok()).map(big);
     let (sql, after) = if filter.oldest_first {
         let sql = page!(">", "number >= edges.first AND number < edges.first + $3", "ASC", "DESC");
         (sql, after.unwrap_or(0))

@@ -55,12 +55,19 @@ pub async fn list(In(tenant): In, uri: Uri) -> Result<Answer<List<UserView>>, Re
     };
     let page = filters.page()?;
     filters.finish()?;
-    Ok(listed(tenant.list_users(filter, page).await?, |user| view(&tenant, user)))
+    let found = tenant.list_users(filter, page).await?;
+    let ids: Vec<_> = found.items.iter().map(|details| details.user.value.id).collect();
+    let locked_until = tenant.locked_until(&ids).await?;
+    Ok(listed(found, |details| {
+        let locked_until = locked_until.get(&details.user.value.id).copied();
+        UserView::new(details, locked_until)
+    }))
 }
 
-fn view(tenant: &Tenant, details: UserDetails) -> UserView {
-    let locked_until = tenant.locked_until(details.user.value.id);
-    UserView::new(details, locked_until)
+async fn view(tenant: &Tenant, details: UserDetails) -> Result<UserView, Refused> {
+    let id = details.user.value.id;
+    let locked_until = tenant.locked_until(&[id]).await?.remove(&id);
+    Ok(UserView::new(details, locked_until))
 }
 
 /// Create a user.
@@ -88,7 +95,7 @@ pub async fn create(In(tenant): In, body: Result<Json<NewUserBody>, ApiError>) -
     let organisation = tenant.organisation().value.id;
     let (id, revision) = (made.value.user.value.id, made.value.user.revision);
     let place = format!("/admin/v1/organisations/{organisation}/users/{id}");
-    Ok(created(place, made.is_repeat, revision, view(&tenant, made.value)))
+    Ok(created(place, made.is_repeat, revision, view(&tenant, made.value).await?))
 }
 
 /// Get a user.
@@ -109,7 +116,7 @@ pub async fn create(In(tenant): In, body: Result<Json<NewUserBody>, ApiError>) -
 )]
 pub async fn get(In(tenant): In, Id(id): Id<UserId>) -> Result<Response, Refused> {
     let found = tenant.get_user(id).await?;
-    Ok(tagged(StatusCode::OK, found.user.revision, view(&tenant, found)))
+    Ok(tagged(StatusCode::OK, found.user.revision, view(&tenant, found).await?))
 }
 
 /// Change a user.
@@ -139,7 +146,7 @@ pub async fn update(
     body: Result<Json<UserPatchBody>, ApiError>,
 ) -> Result<Response, Refused> {
     let changed = tenant.update_user(id, &body?.value.into(), seen).await?;
-    Ok(tagged(StatusCode::OK, changed.user.revision, view(&tenant, changed)))
+    Ok(tagged(StatusCode::OK, changed.user.revision, view(&tenant, changed).await?))
 }
 
 /// Delete a user.
