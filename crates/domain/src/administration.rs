@@ -262,6 +262,11 @@ impl Tenant {
         Ok(self.doorkeeper().parts().journal.submit(Entry::change(change, audit)).await?)
     }
 
+    /// Returns when what was found to be so already is in force everywhere, for whoever is told so relies on it.
+    async fn settle(&self) -> Answer<()> {
+        Ok(self.doorkeeper().parts().sessions.settle().await?)
+    }
+
     /// Creates something with this id, or finds out that it was created at the same request before: then its id.
     async fn create(
         &self,

@@ -225,6 +225,7 @@ impl Tenant {
             changes.set("allowed_addresses", &mut key.allowed_addresses, patch.allowed_addresses.clone());
             changes.set("expires_at", &mut key.expires_at, patch.expires_at);
             if changes.0.is_empty() {
+                self.settle().await?;
                 return Ok(stored);
             }
             let user = Some(key.user);

@@ -135,6 +135,7 @@ impl Tenant {
             changes.set("name", &mut organisation.name, shown.clone());
             changes.set("status", &mut organisation.status, patch.status);
             if changes.0.is_empty() {
+                self.settle().await?;
                 return Ok(stored);
             }
             if changes.0.iter().any(|member| *member != "name") {

@@ -102,7 +102,7 @@ impl Tenant {
         let found = self.doorkeeper().parts().sessions.examine(session).await?;
         let own = found.filter(|(_, identity)| identity.organisation == self.id());
         let Some((PastSession { number, last_used_at, .. }, identity)) = own else {
-            self.doorkeeper().parts().sessions.settle().await?;
+            self.settle().await?;
             return Err(AdminError::NotFound);
         };
         let audit = AuditRecord {

@@ -85,6 +85,7 @@ impl Tenant {
             changes.set("name", &mut unit.name, shown.clone());
             changes.set("status", &mut unit.status, patch.status);
             if changes.0.is_empty() {
+                self.settle().await?;
                 return Ok(stored);
             }
             let audit = AuditRecord { unit: Some(id), members: changes.0, ..self.audit(Event::Updated) };

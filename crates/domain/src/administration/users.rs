@@ -260,6 +260,7 @@ impl Tenant {
             members.extend((user.units != before.units).then_some("units"));
             members.extend((user.default_unit != before.default_unit).then_some("default_unit"));
             if members.is_empty() {
+                self.settle().await?;
                 return Ok(stored);
             }
             if members.iter().any(|member| matches!(*member, "role" | "status")) {

@@ -17,7 +17,7 @@ use super::{
     values::big,
 };
 
-/// What is remembered of a session that has ended.
+/// What is remembered of a session that has ended, also of one that an ending reached and that still takes up space.
 pub(super) async fn find_session(
     connection: &Object,
     session: SessionId,
@@ -25,8 +25,25 @@ pub(super) async fn find_session(
     let sql = r#"
         SELECT number, organisation, unit, "user", key, issued_at, last_used_at, idle_ms, ends_at, released_at,
                released_by
-        FROM ended_session WHERE session = $1"#;
-    query_one(connection, sql, &[&session.to_bytes().as_slice()], read).await
+        FROM ended_session WHERE session = $1
+        UNION ALL
+        SELECT number, coalesce("user".organisation, unit.organisation), session.unit, session."user", session.key,
+               session.issued_at, coalesce(last_used_at, session.issued_at), idle_ms, ends_at, NULL, NULL
+        FROM session
+        LEFT JOIN session_use USING (number)
+        LEFT JOIN "user" ON "user".id = session."user"
+        LEFT JOIN unit ON unit.id = session.unit
+        LEFT JOIN organisation ON organisation.id = "user".organisation
+        LEFT JOIN web_api_key ON web_api_key.id = session.key
+        WHERE digest BETWEEN $2 AND $3
+          AND number <= CASE WHEN organisation.id IS NULL OR unit.id IS NULL
+                               OR session.key IS NOT NULL AND web_api_key.id IS NULL THEN number
+                             ELSE greatest(organisation.ended, unit.ended, "user".ended, web_api_key.ended) END
+        LIMIT 1"#;
+    // A session's id is the first half of its digest.
+    let id = session.to_bytes().to_vec();
+    let half = |rest: u8| [session.to_bytes(), [rest; 16]].concat();
+    query_one(connection, sql, &[&id, &half(0), &half(0xff)], read).await
 }
 
 fn read(row: &Row) -> Result<PastSession, Error> {
