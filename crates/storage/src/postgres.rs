@@ -26,6 +26,9 @@ mod sweep;
 mod tls;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use doorward_domain::{

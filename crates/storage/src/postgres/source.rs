@@ -40,13 +40,20 @@ macro_rules! select {
     };
 }
 
-/// The tables of one session, or of one user's.
+/// The tables of sessions.
 macro_rules! from_session {
     () => {
-        r#"FROM session
+        from_session!("session")
+    };
+    ($session:literal) => {
+        concat!(
+            "FROM ",
+            $session,
+            r#"
            JOIN "user" ON "user".id = session."user"
            JOIN organisation ON organisation.id = "user".organisation
            JOIN unit ON unit.id = session.unit AND unit.organisation = "user".organisation"#
+        )
     };
 }
 
@@ -110,8 +117,13 @@ impl SessionSource for PostgresDirectory {
 }
 
 async fn find_session(connection: &Object, session: SessionId) -> Result<Option<StoredSession>, Error> {
-    // A session's id is the first half of its digest.
-    let sql = select!(from_session!(), "AND session.digest BETWEEN $1 AND $2");
+    // A session's id is the first half of its digest. The limit says that there is one at most, which the range does not.
+    let sql = select!(
+        from_session!(
+            "(SELECT * FROM session WHERE digest >= $1 AND digest <= $2 ORDER BY digest LIMIT 1) AS session"
+        ),
+        ""
+    );
     let half = |rest: u8| [session.to_bytes(), [rest; 16]].concat();
     query_one(connection, sql, &[&half(0), &half(0xff)], read).await
 }

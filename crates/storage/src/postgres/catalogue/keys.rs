@@ -89,15 +89,15 @@ pub(super) async fn list(
         Some(_) => select!(
             r#"WHERE organisation = $1 AND "user" = $2 AND id > $3 AND ($4::text IS NULL OR status = $4)
                  AND ($5::bigint IS NULL OR expires_at < $5)
-                 AND ($6::bigint IS NULL OR created_at < $6 AND NOT EXISTS (
-                      SELECT 1 FROM key_secret WHERE key = web_api_key.id AND last_used_at >= $6))
+                 AND ($6::bigint IS NULL OR created_at < $6 AND NOT coalesce((
+                      SELECT max(last_used_at) >= $6 FROM key_secret WHERE key = web_api_key.id), false))
                ORDER BY id LIMIT $7"#
         ),
         None => select!(
             r#"WHERE organisation = $1 AND $2::bytea IS NULL AND id > $3 AND ($4::text IS NULL OR status = $4)
                  AND ($5::bigint IS NULL OR expires_at < $5)
-                 AND ($6::bigint IS NULL OR created_at < $6 AND NOT EXISTS (
-                      SELECT 1 FROM key_secret WHERE key = web_api_key.id AND last_used_at >= $6))
+                 AND ($6::bigint IS NULL OR created_at < $6 AND NOT coalesce((
+                      SELECT max(last_used_at) >= $6 FROM key_secret WHERE key = web_api_key.id), false))
                ORDER BY id LIMIT $7"#
         ),
     };
