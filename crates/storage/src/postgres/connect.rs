@@ -25,7 +25,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    error::{PostgresError, is_of_the_connection, one_line, timed_out, unavailable},
+    error::{PostgresError, is_of_the_connection, is_undone, one_line, timed_out, unavailable},
     tls::Tls,
 };
 
@@ -156,18 +156,22 @@ impl Target {
             }
         });
         let connection = Connection { client, warnings, driver, statements: HashMap::new() };
-        connection.client.batch_execute(&self.setup()).await?;
+        self.set_up(&connection.client).await?;
         Ok(connection)
     }
 
     /// What a connection is told first. An instance that stands still in the midst of a transaction must not hold its
     /// locks, for which others wait, longer than a statement may take.
-    fn setup(&self) -> String {
+    async fn set_up(&self, client: &Client) -> Result<(), Error> {
         let timeout = self.statement_timeout.as_millis();
-        format!(
+        let sql = format!(
             "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}; \
              SET client_min_messages = warning"
-        )
+        );
+        client.batch_execute(&sql).await?;
+        // A plan is kept that was made when a table was small, and what is found fastest in a small table is read whole.
+        // No question is so large that its plan is worth being compiled.
+        prefer(client, "SET enable_seqscan = off; SET jit = off").await
     }
 
     /// Connections to read with, made when they are needed.
@@ -187,8 +191,8 @@ impl Target {
 /// rather sort what a user has, which is cheap for most of them, and read the whole of a table that was small when it
 /// looked. Off is what it does only where there is no other way; that seems so expensive to it that it would compile the
 /// plan.
-const ALONG_INDEXES: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; \
-                             SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+const ALONG_INDEXES: &str = "SET enable_bitmapscan = off; SET enable_sort = off; SET enable_hashjoin = off; \
+                             SET enable_mergejoin = off";
 
 impl Connect for Target {
     fn connect(
@@ -201,11 +205,18 @@ impl Connect for Target {
                 // Whoever waits for an answer is told.
                 let _ = connection.await;
             });
-            client.batch_execute(&self.setup()).await?;
-            // A database that is only compatible may know none of it, and does without.
-            let _ = client.batch_execute(ALONG_INDEXES).await;
+            self.set_up(&client).await?;
+            prefer(&client, ALONG_INDEXES).await?;
             Ok((client, driver))
         })
+    }
+}
+
+/// Tells the server what makes things faster, if it knows how to.
+pub(super) async fn prefer(client: &Client, sql: &str) -> Result<(), Error> {
+    match client.batch_execute(sql).await {
+        Err(error) if !is_undone(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 

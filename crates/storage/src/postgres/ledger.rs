@@ -34,7 +34,7 @@ use tokio_postgres::Error;
 use super::{
     audit::{self, Chains},
     change::{self, Moment},
-    connect::{Connection, Target},
+    connect::{Connection, Target, prefer},
     ended::{self, Ended},
     error::{is_conflict, is_of_the_connection, is_undone, not_in_time, nothing_stored, unknown},
     log,
@@ -142,7 +142,12 @@ impl Writer {
     ) -> Result<Option<Committed>, Failure> {
         let connection = match self.connection.take() {
             Some(connection) if !connection.is_closed() => connection,
-            _ => self.target.connect().await?,
+            _ => {
+                let connection = self.target.connect().await?;
+                // One entry wants another plan than two thousand, and large tables another than small ones.
+                prefer(&connection.client, "SET plan_cache_mode = force_custom_plan").await?;
+                connection
+            }
         };
         let connection = self.connection.insert(connection);
         write(connection, batch, kind, commit_sent).await

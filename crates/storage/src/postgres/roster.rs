@@ -25,8 +25,8 @@ use tokio::{
 use tokio_postgres::{Error, Row, types::ToSql};
 
 use super::{
-    connect::{Connection, Readers, Target},
-    error::{is_undone, timed_out, unavailable},
+    connect::{Connection, Readers, Target, prefer},
+    error::{timed_out, unavailable},
     log,
     sweep::{self, Swept},
     values::big,
@@ -145,11 +145,8 @@ impl PostgresRoster {
     ) -> Result<T, StoreError> {
         let connect = async {
             let connection = self.target.connect_hearing(Some(self.news.clone())).await?;
-            match connection.client.batch_execute("LISTEN doorward_log").await {
-                // Where it is not known, the log is read as often as the instance looks.
-                Err(error) if !is_undone(&error) => return Err(error),
-                _ => {}
-            }
+            // Where it is not known, the log is read as often as the instance looks.
+            prefer(&connection.client, "LISTEN doorward_log").await?;
             // What was said before it listened was not heard.
             self.news.notify_one();
             Ok(connection)

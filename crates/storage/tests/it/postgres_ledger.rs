@@ -328,3 +328,39 @@ fn the_server_that_takes_writes_is_found_after_a_failover() {
     let name = url.rsplit('/').next().unwrap();
     assert_eq!(standby.sql(name, "SELECT head FROM journal_state"), logged.unwrap().0.to_string());
 }
+
+#[test]
+#[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
+fn a_table_that_has_grown_is_not_read_whole() {
+    let database = Database::new();
+    let mut ledger = database.ledger();
+    let issue_and_release = |ledger: &mut _, tokens: std::ops::Range<u8>| {
+        for token in tokens {
+            let session = number(ledger, of(ACME, issue(token)));
+            commit(ledger, of(ACME, release(session, token)));
+        }
+    };
+    database.sql(
+        "ALTER TABLE session SET (autovacuum_enabled = off);
+         ALTER TABLE session_use SET (autovacuum_enabled = off)",
+    );
+    number(&mut ledger, of(ACME, issue(1)));
+    database.sql("ANALYZE");
+    // Often enough for the server to keep its plans, if it is let.
+    issue_and_release(&mut ledger, 2..12);
+    database.sql(
+        "INSERT INTO session (number, digest, \"user\", unit, issued_at, ends_at)
+         SELECT number, sha256(number::text::bytea), '', '', 0, 0 FROM generate_series(1000000, 1020000) AS number;
+         INSERT INTO session_use (number, last_used_at) SELECT number, 0 FROM generate_series(1000000, 1020000) AS number",
+    );
+    let read = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables
+                WHERE relname IN ('session', 'session_use')";
+    let before: u64 = database.sql(read).parse().unwrap();
+    issue_and_release(&mut ledger, 12..22);
+    // The server has counted all that a connection did when that has ended.
+    drop(ledger);
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while database.sql(others) != "0" {}
+    let after: u64 = database.sql(read).parse().unwrap();
+    assert!(after - before < 2_000, "{} rows were read", after - before);
+}
