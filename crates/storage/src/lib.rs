@@ -9,7 +9,8 @@ mod sqlite;
 mod words;
 
 pub use postgres::{
-    PostgresDirectory, PostgresError, PostgresLedger, PostgresOptions, PostgresRoster, PostgresStore, Swept,
+    PostgresAttempts, PostgresDirectory, PostgresError, PostgresLedger, PostgresOptions, PostgresRoster,
+    PostgresStore, Swept,
 };
 pub use sqlite::{
     AuditProblem, AuditReport, BackedUp, BackupError, ChainReport, Contents, OpenError, RestoreError,

@@ -5,6 +5,7 @@
 //! anew when they are lost. The SQL has no triggers, no extensions and no functions of its own, so that databases which
 //! are compatible with PostgreSQL can run it.
 
+mod attempts;
 mod audit;
 mod catalogue;
 mod change;
@@ -39,8 +40,8 @@ use doorward_domain::{
 use tokio::runtime::Handle;
 
 pub use self::{
-    connect::PostgresOptions, directory::PostgresDirectory, error::PostgresError, ledger::PostgresLedger,
-    roster::PostgresRoster, sweep::Swept,
+    attempts::PostgresAttempts, connect::PostgresOptions, directory::PostgresDirectory, error::PostgresError,
+    ledger::PostgresLedger, roster::PostgresRoster, sweep::Swept,
 };
 use self::{connect::Target, ledger::Writer, schema::Found};
 use crate::{Kind, words};

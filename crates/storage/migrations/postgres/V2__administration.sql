@@ -74,18 +74,33 @@ CREATE TABLE once (
 -- Serves forgetting.
 CREATE INDEX once_at ON once (at);
 
--- Failures that all instances count together, so that guessing is not faster for being spread over them.
+-- Failures that all instances count together, so that guessing is not faster for being spread over them. Each row is read
+-- and replaced as a whole, by the rules of `attempts` in the domain. Times are the instances', whose clocks follow the
+-- database's.
 CREATE TABLE login_attempt (
-    -- What is counted for: the digest of an account or of an address, never the name itself.
+    -- What is counted: the logins of the user with this id; of a user from a network, whose text stands behind the id; or
+    -- those of names with no account, which share gates of two bytes.
     gate         bytea NOT NULL,
     failures     bigint NOT NULL,
-    -- When the failures are forgotten, by the database's clock.
+    -- When the failures are forgotten.
     window_ends  bigint NOT NULL,
-    locked_until bigint,
+    locked_until bigint NOT NULL,
     -- How often it was locked in a row; each time takes longer than the last.
-    locks        bigint NOT NULL DEFAULT 0,
+    locks        bigint NOT NULL,
+    -- The attempts that are not settled, in the order in which they began, and from when on each counts as a failure.
+    under_way    bigint[] NOT NULL,
+    overdue_at   bigint[] NOT NULL,
+    -- From when on the row says nothing any more.
+    stale_at     bigint NOT NULL,
     CONSTRAINT login_attempt_id PRIMARY KEY (gate)
 );
 
 -- Serves forgetting.
-CREATE INDEX login_attempt_window_ends ON login_attempt (window_ends);
+CREATE INDEX login_attempt_stale_at ON login_attempt (stale_at);
+
+-- One row, made by the first instance: the secret that chooses the gates of names with no account.
+CREATE TABLE gate_key (
+    one integer NOT NULL CHECK (one = 1),
+    key bytea NOT NULL CHECK (octet_length(key) = 16),
+    CONSTRAINT gate_key_id PRIMARY KEY (one)
+);

@@ -71,6 +71,7 @@ columns! {
     String: String, |text| text;
     Claimed: &'a [u8], |bytes| Self(std::str::from_utf8(bytes)?.to_owned());
     bool: bool, |is_so| is_so;
+    u32: i64, |number| number.try_into()?;
     u64: i64, |number| number.try_into()?;
     SessionNumber: i64, |number| Self(number.try_into()?);
     Revision: i64, |number| Self(number.try_into()?);

@@ -14,7 +14,7 @@ use doorward_domain::{
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_postgres::{Error, Row, types::ToSql};
 
-use super::{connect::Readers, lookup, records};
+use super::{attempts::PostgresAttempts, connect::Readers, lookup, records};
 
 /// Reads the directory, what administrators see, and sessions. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -32,6 +32,11 @@ impl PostgresDirectory {
         // With one connection alone, searches and logins wait for each other.
         let searches = Arc::new(Semaphore::new((readers.most() / 4).max(1)));
         Self { readers, searches }
+    }
+
+    /// The counts of failed logins, on the same connections.
+    pub fn attempts(&self) -> PostgresAttempts {
+        PostgresAttempts::new(self.readers.clone())
     }
 
     /// What is kept of all chains of audit records, beside the records.

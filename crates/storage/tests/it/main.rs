@@ -6,6 +6,7 @@
 )]
 
 mod postgres;
+mod postgres_attempts;
 mod postgres_ledger;
 mod postgres_opening;
 mod postgres_roster;
