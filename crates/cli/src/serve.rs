@@ -12,7 +12,6 @@ use axum_server::{Handle, tls_rustls::RustlsConfig};
 use doorward_domain::{
     address::TrustedProxies,
     administration::Administration,
-    attempts::Attempts,
     doorkeeper::{Doorkeeper, Parts},
     passwords::Passwords,
     policy::BreachedPasswords,
@@ -91,7 +90,7 @@ fn wire(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Arc<Doorkeeper>, Arc<Administration>, End)> {
     let config = &loaded.config;
-    let Running { clock, sessions, journal, directory, catalogue, end, .. } = running;
+    let Running { clock, sessions, journal, directory, catalogue, attempts, end, .. } = running;
     let breached = match &config.passwords.breached_file {
         Some(file) => Some(Arc::new(BreachedFile::open(file)?) as Arc<dyn BreachedPasswords>),
         None => None,
@@ -111,7 +110,7 @@ fn wire(
         journal,
         directory,
         passwords: passwords.with_breached(breached),
-        attempts: Attempts::new(config.passwords.queue),
+        attempts,
         rules: config.rules(),
         observer: metrics.clone(),
     })?);

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use doorward_domain::{
+    attempts::Attempts,
     catalogue::Catalogue,
     clock::Clock,
     cluster::{Pace, StoreClock},
@@ -23,7 +24,7 @@ use crate::{
     cluster::{self, Joining, Watcher},
     config::Config,
     demo,
-    system::SystemTime,
+    system::{SystemRandomness, SystemTime},
 };
 
 /// Threads that read an SQLite database.
@@ -46,6 +47,7 @@ pub(crate) struct Running {
     pub(crate) journal: Journal,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) attempts: Attempts,
     /// How this instance stands among the others, if there may be others.
     pub(crate) standing: Option<Standing>,
     /// What keeps a shared database tidy.
@@ -142,7 +144,7 @@ impl Store {
     /// Puts the data to work.
     pub(crate) async fn start(self, config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Running> {
         match self {
-            Self::Sqlite(store) => start_sqlite(*store, metrics),
+            Self::Sqlite(store) => start_sqlite(*store, config, metrics),
             Self::Postgres(store) => start_postgres(*store, config, metrics).await,
         }
     }
@@ -178,7 +180,7 @@ async fn open_postgres(
     }
 }
 
-fn start_sqlite(store: SqliteStore, metrics: &Arc<Metrics>) -> anyhow::Result<Running> {
+fn start_sqlite(store: SqliteStore, config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Running> {
     let clock = Clock::new(SystemTime);
     if let Some(latest) = store.latest() {
         let behind = clock.not_before(latest);
@@ -204,6 +206,7 @@ fn start_sqlite(store: SqliteStore, metrics: &Arc<Metrics>) -> anyhow::Result<Ru
         journal,
         directory: directory.clone(),
         catalogue: directory,
+        attempts: Attempts::new(config.passwords.queue),
         standing: None,
         roster: None,
         end: End::Journal(thread),
@@ -229,6 +232,8 @@ async fn start_postgres(
     let clock = Clock::new(store_clock.clone());
     let (ledger, directory, roster) = store.start(metrics.clone())?;
     let (directory, roster) = (Arc::new(directory), Arc::new(roster));
+    let counts = Arc::new(directory.attempts());
+    let attempts = Attempts::share(counts, config.passwords.queue, &SystemRandomness).await?;
     let (joining, mut joined) = watch::channel(Joining::default());
     let cluster = &config.cluster;
     let parts = InstanceParts {
@@ -270,6 +275,7 @@ async fn start_postgres(
         journal,
         directory: directory.clone(),
         catalogue: directory,
+        attempts,
         standing: Some(standing),
         roster: Some(roster),
         end,

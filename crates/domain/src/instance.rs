@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     cluster::{ClusterObserver, Keeper, KeeperParts, Member, Pace, Roster, SessionSource},
     journal::{Journal, JournalThread, Ledger},
-    sessions::{Copy, CopyParts, Held, Sessions},
+    sessions::{Held, SessionCopy, SessionCopyParts, Sessions},
 };
 
 /// What an instance is made of.
@@ -81,7 +81,7 @@ impl Instance {
             name,
             observer: observer.clone(),
         }));
-        let copy = Arc::new(Copy::new(CopyParts {
+        let copy = Arc::new(SessionCopy::new(SessionCopyParts {
             member: member.clone(),
             keeper: keeper.clone(),
             roster,

@@ -22,7 +22,7 @@ use crate::{
     passwords::PasswordHash,
     session::{Departed, Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
-    sessions::Copy,
+    sessions::SessionCopy,
     sync::{AtomicU64, Mutex, Ordering, lock, mpsc, thread},
 };
 
@@ -241,7 +241,7 @@ pub enum LedgerError {
 /// On many instances what ends sessions, or changes what is remembered of the directory, comes into force with the release
 /// log, here as elsewhere; what was issued here is known here.
 struct Everywhere {
-    copy: Arc<Copy>,
+    copy: Arc<SessionCopy>,
     clock: Clock,
     runtime: Handle,
     /// Taken before the commit: what was issued may have been ended right after it.
@@ -364,7 +364,7 @@ impl Journal {
     /// it is in force on all of them. To be called within the runtime that waits for them; `clock` is the copy's.
     pub fn start_copied(
         ledger: impl Ledger,
-        copy: Arc<Copy>,
+        copy: Arc<SessionCopy>,
         clock: Clock,
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {

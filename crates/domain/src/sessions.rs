@@ -1,7 +1,7 @@
 //! Where live sessions are looked for.
 //!
 //! On one machine that is the session table. On many, each instance's table is a copy of some of the store's sessions
-//! ([`copy`]): it answers from there while its lease vouches for it, and asks the store about what it does not know.
+//! ([`SessionCopy`]): it answers from there while its lease vouches for it, and asks the store about what it does not know.
 
 mod copy;
 #[cfg(test)]
@@ -11,7 +11,7 @@ mod unknown;
 
 use std::sync::Arc;
 
-pub use self::copy::{Copy, CopyParts, Held};
+pub use self::copy::{Held, SessionCopy, SessionCopyParts};
 use crate::{
     clock::Clock,
     credential::TokenDigest,
@@ -28,7 +28,7 @@ enum Known {
     /// All there are, and the clock that judges them.
     All(Arc<SessionTable>, Clock),
     /// Some of them.
-    Some(Arc<Copy>),
+    Some(Arc<SessionCopy>),
 }
 
 impl Sessions {
@@ -38,7 +38,7 @@ impl Sessions {
     }
 
     /// Those of a store, of which `copy` has some.
-    pub fn copied(copy: Arc<Copy>) -> Self {
+    pub fn copied(copy: Arc<SessionCopy>) -> Self {
         Self(Known::Some(copy))
     }
 

@@ -1,6 +1,6 @@
 //! What every store must do, whichever database is below it: one suite, run over SQLite and over PostgreSQL.
 //!
-//! A check is an async function over a [`Store`]; [`conformance!`](crate::conformance) makes each a test of its own. Checks
+//! A check is an async function over a [`Store`]; [`conformance!`](crate::conformance!) makes each a test of its own. Checks
 //! know no numbers of sessions but those that they were given: a store may leave numbers out, but a later one is higher.
 
 #![expect(clippy::unwrap_used, reason = "checks are tests: what they do not expect ends them")]
@@ -153,7 +153,7 @@ async fn count<S: Store>(store: &S, table: &str) -> usize {
     store.contents().await[table].len()
 }
 
-/// Lists every check once: makes of it what is called from outside, and [`conformance!`](crate::conformance).
+/// Lists every check once: makes of it what is called from outside, and [`conformance!`](crate::conformance!).
 macro_rules! checks {
     (($dollar:tt) $($module:ident { $($check:ident)* })*) => {
         /// The checks, by the names of their tests.
@@ -186,7 +186,7 @@ macro_rules! checks {
     };
 }
 
-/// One test of [`conformance!`](crate::conformance).
+/// One test of [`conformance!`](crate::conformance!).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_test {

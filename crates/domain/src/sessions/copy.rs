@@ -80,7 +80,7 @@ impl Replica for Held {
 }
 
 /// What a copy works with.
-pub struct CopyParts {
+pub struct SessionCopyParts {
     /// The instance.
     pub member: Arc<Member<Held>>,
     /// What keeps it in the cluster.
@@ -100,8 +100,8 @@ pub struct CopyParts {
 }
 
 /// The copy. See the module's description.
-pub struct Copy {
-    parts: CopyParts,
+pub struct SessionCopy {
+    parts: SessionCopyParts,
     table: Arc<SessionTable>,
     changes: Arc<AtomicU64>,
     /// What is being asked of the store.
@@ -116,7 +116,7 @@ pub struct Copy {
 type Fetch = OnceCell<Result<Fetched, StoreError>>;
 
 /// What came of asking the store about a session.
-#[derive(Clone, std::marker::Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fetched {
     /// It is in the copy now.
     Learnt,
@@ -126,9 +126,9 @@ enum Fetched {
     Overtaken,
 }
 
-impl Copy {
+impl SessionCopy {
     /// Puts the parts together.
-    pub fn new(parts: CopyParts) -> Self {
+    pub fn new(parts: SessionCopyParts) -> Self {
         let Held { table, changes, .. } = parts.member.replica();
         let (table, changes) = (table.clone(), changes.clone());
         let (fetches, unwritten, shed_next) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
@@ -210,7 +210,7 @@ impl Copy {
     }
 
     async fn ask(&self, session: SessionId) -> Result<Fetched, StoreError> {
-        let CopyParts { member, source, observer, lease_clock: clock, .. } = &self.parts;
+        let SessionCopyParts { member, source, observer, lease_clock: clock, .. } = &self.parts;
         let ticket = member.begin_fetch().ok_or(StoreError::NoLease)?;
         let asked = clock.steady();
         let found = source.find_session(session).await;
@@ -272,7 +272,7 @@ impl Copy {
     }
 
     pub(super) async fn settle(&self) -> Result<(), StoreError> {
-        let CopyParts { member, roster, .. } = &self.parts;
+        let SessionCopyParts { member, roster, .. } = &self.parts;
         let (_, mut head) = member.standing().ok_or(StoreError::NoLease)?;
         while let Some(last) = roster.read_log(head).await?.last() {
             head = last.number;

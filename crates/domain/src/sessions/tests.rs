@@ -160,7 +160,7 @@ impl Fixture {
             name: "test".into(),
             observer: Arc::new(NoObserver),
         });
-        let copy = Arc::new(Copy::new(CopyParts {
+        let copy = Arc::new(SessionCopy::new(SessionCopyParts {
             member: member.clone(),
             keeper: Arc::new(keeper),
             roster: Arc::new(Alone),

@@ -77,7 +77,7 @@ fn delete_key(organisation: OrganisationId, user: UserId, id: KeyId) -> Change {
     Change::DeleteKey { organisation, user, id, expected: None }
 }
 
-/// Everything that can be changed of what [`company`] made, each with the revision counted.
+/// Everything that can be changed of what `company` made, each with the revision counted.
 fn updates() -> Vec<Change> {
     vec![
         update_organisation(organisation(ACME, "ACME")),

@@ -156,7 +156,7 @@ pub fn zoe() -> User {
     user(ZOE, "Zoë", &[SALES, LAB])
 }
 
-/// Gives something of ACME's this status and leaves it otherwise as [`company`] made it.
+/// Gives something of ACME's this status and leaves it otherwise as `company` made it.
 pub fn set_status(scope: Scope, status: Status) -> Change {
     match scope {
         Scope::Organisation(id) => update_organisation(Organisation { status, ..organisation(id, "ACME") }),
