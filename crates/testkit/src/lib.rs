@@ -1,13 +1,17 @@
 //! What tests share: a clock that they move, a whole server in their own process, on real sockets and a real database,
-//! and a PostgreSQL of their own. For tests only.
+//! a PostgreSQL of their own, a proxy with faults, and a judge of what clients were told. For tests only.
 
 pub mod clock;
 pub mod conformance;
+pub mod fault_proxy;
+pub mod history;
 pub mod postgres;
 pub mod server;
 pub mod world;
 
 pub use clock::TestClock;
+pub use fault_proxy::{Fault, FaultProxy};
+pub use history::History;
 pub use postgres::PostgresServer;
 pub use server::{Administrator, Answer, Options, TestServer};
 pub use world::{Demo, Organisation};
