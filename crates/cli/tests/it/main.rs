@@ -10,6 +10,7 @@ mod backup;
 mod binary;
 mod client;
 mod clients;
+mod cluster;
 mod compat;
 mod errors;
 mod ext_authz;

@@ -44,17 +44,14 @@ impl Server {
     }
 
     /// As [`Self::start`], with the program wrapped by somebody else.
-    pub fn from_command(mut command: Command, folder: &Path, args: &[&str]) -> Self {
+    pub fn from_command(command: Command, folder: &Path, args: &[&str]) -> Self {
+        Self::at(["127.0.0.1:0", "127.0.0.1:0"], command, folder, args)
+    }
+
+    /// As [`Self::from_command`], at these addresses.
+    pub fn at([api, admin]: [&str; 2], mut command: Command, folder: &Path, args: &[&str]) -> Self {
         let mut child = command
-            .args([
-                "serve",
-                "--listen-api",
-                "127.0.0.1:0",
-                "--listen-admin",
-                "127.0.0.1:0",
-                "--set",
-                "log.format=json",
-            ])
+            .args(["serve", "--listen-api", api, "--listen-admin", admin, "--set", "log.format=json"])
             .arg("--data")
             .arg(folder)
             .args(args)
