@@ -5,6 +5,7 @@
     reason = "the suite's stores are part of tests: what they do not expect ends them"
 )]
 
+mod alike;
 mod postgres;
 mod postgres_attempts;
 mod postgres_ledger;
