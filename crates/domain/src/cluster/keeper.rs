@@ -341,7 +341,8 @@ impl<R: Replica> Keeper<R> {
             Some((instance, applied)) if instance == laggard.instance => applied.max(laggard.applied),
             _ => laggard.applied,
         });
-        self.answer_up_to(reached.min().unwrap_or(number));
+        // No further than was asked for: who is not among the laggards need not have acknowledged more.
+        self.answer_up_to(reached.fold(number, LogNumber::min));
 
         silent.retain(|instance, _| laggards.iter().any(|laggard| laggard.instance == *instance));
         for Laggard { instance, renewals, .. } in laggards {
