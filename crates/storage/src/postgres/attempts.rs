@@ -43,12 +43,12 @@ impl SharedAttempts for PostgresAttempts {
     }
 
     fn list_counts(&self, users: Vec<UserId>) -> StoreFuture<'_, Vec<(Gate, AttemptCount)>> {
-        // Behind the id of a user there is nothing, or a text, which has no such byte.
+        // Behind the id of a user there is nothing, or a text, which has no such byte. In no order, which would be got by
+        // reading all that there is.
         let sql = r"
             SELECT gate, failures, window_ends, locked_until, locks, under_way, overdue_at, stale_at
             FROM unnest($1::bytea[]) AS wanted (id)
-            JOIN login_attempt ON gate BETWEEN wanted.id AND wanted.id || '\xff'::bytea
-            ORDER BY gate";
+            JOIN login_attempt ON gate BETWEEN wanted.id AND wanted.id || '\xff'::bytea";
         Box::pin(self.connections.read(async move |connection| {
             let ids: Vec<_> = users.iter().map(|user| user.to_bytes().to_vec()).collect();
             let rows = query(connection, sql, &[&ids]).await?;
@@ -84,7 +84,7 @@ impl SharedAttempts for PostgresAttempts {
         // The time is compared again outside, for then it is that of the row that is deleted.
         let sql = "
             DELETE FROM login_attempt WHERE stale_at <= $1 AND gate IN (
-                SELECT gate FROM login_attempt WHERE stale_at <= $1 ORDER BY stale_at, gate LIMIT $2
+                SELECT gate FROM login_attempt WHERE stale_at <= $1 ORDER BY stale_at LIMIT $2
             )";
         Box::pin(self.connections.write(async move |connection| {
             match execute(connection, sql, &[&now.as_millis(), &FORGOTTEN_AT_ONCE]).await {
@@ -100,7 +100,7 @@ impl SharedAttempts for PostgresAttempts {
             let sql = "INSERT INTO gate_key (one, key) VALUES (1, $1) ON CONFLICT (one) DO NOTHING";
             // Committed for good: a database that forgets it in a crash would tell the next instance another.
             query(connection, sql, &[&proposed.as_slice()]).await?;
-            let kept = query(connection, "SELECT key FROM gate_key", &[]).await?;
+            let kept = query(connection, "SELECT key FROM gate_key WHERE one = 1", &[]).await?;
             kept.first().map_or(Ok(proposed), |row| get(row, 0))
         }))
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use doorward_domain::{
+    attempts::{AttemptCount, Gate, SharedAttempts},
     audit::chain::RecordFilter,
     catalogue::{Catalogue, OrganisationReference},
     cluster::SessionSource,
@@ -80,6 +81,8 @@ const CROWD: &str = r#"
     FROM generate_series(1, 5000) AS n;
     INSERT INTO once (caller, key, request, made, at)
     SELECT decode(md5('p' || n), 'hex'), sha256('k'), sha256('r'), '', 0 FROM generate_series(1, 5000) AS n;
+    INSERT INTO login_attempt (gate, failures, window_ends, locked_until, locks, under_way, overdue_at, stale_at)
+    SELECT decode(md5('p' || n), 'hex'), 1, 0, 0, 0, '{}', '{}', 5 + n FROM generate_series(1, 5000) AS n;
     ANALYZE"#;
 
 /// Every statement of look-ups and lists goes along an index, whatever its values are, and sorts nothing without bound.
@@ -117,6 +120,10 @@ async fn no_query_is_without_an_index() {
         // Sorted are a few rows: of a list of ids, of a page, or of one user's part of it.
         let is_bounded = ["unnest(", "AS edges", "AS owner"].iter().any(|bound| sql.contains(bound));
         assert!(!plan.contains("Sort") || is_bounded, "{sql}\n{plan}");
+        assert!(
+            !sql.contains("JOIN login_attempt") || plan.contains("Index Cond: ((gate >="),
+            "{sql}\n{plan}"
+        );
         assert!(!sql.contains("ORDER BY session.unit") || plan.contains("session_place"), "{sql}\n{plan}");
     }
 }
@@ -175,6 +182,23 @@ async fn ask_everything(directory: &PostgresDirectory) {
     directory.find_session(digest(1).session()).await.unwrap();
     let after = SessionPlace { user: ZOE, unit: SALES, key: None, number: SessionNumber(1) };
     directory.list_sessions(ACME, SessionFilter::default(), Some(after), 2, at(0)).await.unwrap();
+    let (attempts, gate) = (directory.attempts(), Gate::User(ZOE, None));
+    let never = at(0);
+    let count = AttemptCount {
+        failures: 1,
+        window_ends: never,
+        locked_until: never,
+        locks: 0,
+        under_way: Vec::new(),
+        stale_at: never,
+    };
+    assert!(attempts.replace_count(gate, None, Some(count.clone())).await.unwrap());
+    assert!(attempts.replace_count(gate, Some(count.clone()), Some(count.clone())).await.unwrap());
+    assert_eq!(attempts.list_counts(vec![ZOE]).await.unwrap(), [(gate, count.clone())]);
+    assert!(attempts.replace_count(gate, Some(count), None).await.unwrap());
+    assert_eq!(attempts.find_count(gate).await.unwrap(), None);
+    attempts.forget_counts(never).await.unwrap();
+    attempts.agree_on_key([1; 16]).await.unwrap();
 }
 
 /// A page of an organisation's sessions costs what stands on it, whoever has how many.
