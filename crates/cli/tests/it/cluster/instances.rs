@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{below, soon};
+use super::{PATIENCE, below, soon};
 use crate::program::{self, Server};
 
 /// How many instances a cluster has.
@@ -31,6 +31,8 @@ const PASSWORD: &str = "correct horse battery";
 pub struct Cluster {
     pub http: reqwest::Client,
     pub instances: Vec<Instance>,
+    /// How long a client waits for a verdict. It waits a lease longer for what is committed.
+    pub patience: Duration,
     /// The secret of a Web API key.
     pub key: String,
     folder: TempDir,
@@ -150,12 +152,9 @@ impl Cluster {
                 before: Mutex::default(),
             });
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(3))
-            .build()
-            .unwrap();
-        let mut cluster = Self { http, instances, key: String::new(), folder };
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let mut cluster =
+            Self { http, instances, patience: Duration::from_secs(1), key: String::new(), folder };
         for instance in 0..INSTANCES {
             cluster.run(instance);
         }
@@ -212,7 +211,7 @@ impl Cluster {
     pub async fn issue_for(&self, instance: usize, key: &str) -> Option<String> {
         let request =
             self.request(instance, "POST", "/authentication/web_api_key/token").basic_auth(key, Some(""));
-        match answered(request).await? {
+        match answered(request.timeout(self.patience + LEASE)).await? {
             Answer { status: 503, .. } => None,
             answer => Some(answer.token()),
         }
@@ -229,7 +228,7 @@ impl Cluster {
     }
 
     async fn verdict(&self, request: reqwest::RequestBuilder) -> Verdict {
-        match answered(request).await {
+        match answered(request.timeout(self.patience)).await {
             None => Verdict::Unavailable,
             Some(answer) => match answer.status {
                 200 => Verdict::Active,
@@ -243,7 +242,7 @@ impl Cluster {
     /// Releases a token; whether that was answered.
     pub async fn release(&self, instance: usize, token: &str) -> bool {
         let request = self.request(instance, "POST", "/authentication/token/release");
-        match answered(request.json(&json!({"token": token})).timeout(4 * LEASE)).await {
+        match answered(request.json(&json!({"token": token})).timeout(self.patience + LEASE)).await {
             None | Some(Answer { status: 503, .. }) => false,
             Some(answer) => {
                 assert_eq!((answer.status, &*answer.code()), (200, "OK"), "{answer:?}");
@@ -255,7 +254,7 @@ impl Cluster {
     /// Whether an instance calls itself ready.
     pub async fn is_ready(&self, instance: usize) -> bool {
         let address = self.instances[instance].admin;
-        let answer = answered(self.http.get(format!("http://{address}/readyz"))).await;
+        let answer = answered(self.http.get(format!("http://{address}/readyz")).timeout(self.patience)).await;
         let status = answer.map(|answer| answer.status);
         assert!(matches!(status, None | Some(200 | 503)), "{status:?}");
         status == Some(200)

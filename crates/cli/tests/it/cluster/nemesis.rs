@@ -133,7 +133,10 @@ async fn survives(database: &PostgresServer, nemeses: &[Nemesis]) {
         nemesis.strike(&cluster, database, &load).await;
         let struck = began.elapsed().as_secs_f64();
         load.progress(10).await;
-        eprintln!("{nemesis:?} for {struck:.1} s, and {:.1} s until all is well", began.elapsed().as_secs_f64() - struck);
+        eprintln!(
+            "{nemesis:?} for {struck:.1} s, and {:.1} s until all is well",
+            began.elapsed().as_secs_f64() - struck
+        );
     }
     eprintln!("{nemeses:?}: {}", load.judge().await);
 }

@@ -71,7 +71,7 @@ async fn a_rolling_restart_loses_no_request() {
     let _alone = alone().await;
     let mut cluster = Cluster::start(PostgresServer::shared()).await;
     // A machine that is slow loses nothing.
-    cluster.http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+    cluster.patience = PATIENCE;
     let (cluster, rounds, is_over) = (Arc::new(cluster), Arc::default(), Arc::default());
     let mut clients: Vec<JoinHandle<()>> = Vec::new();
     for _ in 0..CLIENTS {
