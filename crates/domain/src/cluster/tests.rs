@@ -3,6 +3,7 @@
 
 mod history;
 mod instance;
+mod keeper;
 mod member;
 mod store;
 mod world;

@@ -155,8 +155,8 @@ impl SessionCopy {
         journal: &Journal,
     ) -> Result<Option<Live>, StoreError> {
         let session = digest.session();
-        // Whether the store was asked after this began: what others had begun to ask is only the first that is met.
-        let (mut has_joined, mut is_fresh) = (false, false);
+        // When the store was asked, if that was after this began: what others had begun to ask is only the first that is met.
+        let (mut has_joined, mut asked_at) = (false, None);
         for _ in 0..TRIES {
             let Some(admitted) = self.parts.member.admit(self.parts.lease_clock.steady()) else {
                 return Err(StoreError::NoLease);
@@ -170,7 +170,8 @@ impl SessionCopy {
                     return Ok(Some(live));
                 }
                 Sight::Over => return Ok(None),
-                Sight::Idle(since) if is_fresh => {
+                // It must have been idle when the store was asked: it may have been used elsewhere since.
+                Sight::Idle(since) if asked_at.is_some_and(|asked_at| asked_at >= since) => {
                     if now >= since.plus(USE_UNDER_WAY) {
                         unknown.add(session, now);
                     }
@@ -182,9 +183,9 @@ impl SessionCopy {
                 return Ok(None);
             }
             let (fetched, is_others) = self.fetch(session).await?;
-            is_fresh = !is_others || has_joined;
+            asked_at = (!is_others || has_joined).then_some(now);
             has_joined |= is_others;
-            if fetched == Fetched::Nothing && is_fresh {
+            if fetched == Fetched::Nothing && asked_at.is_some() {
                 unknown.add(session, now);
                 return Ok(None);
             }

@@ -36,9 +36,9 @@ use crate::{
 const LOOKS: usize = 4;
 
 /// A steady clock that counts from a moment of its own.
-struct SimulatedTime {
-    start: Instant,
-    offset: Duration,
+pub(super) struct SimulatedTime {
+    pub(super) start: Instant,
+    pub(super) offset: Duration,
 }
 
 impl TimeSource for SimulatedTime {
