@@ -112,7 +112,8 @@ impl Store for Postgres {
                 ELSE format('%I::text', column_name) END, ', ' ORDER BY ordinal_position)
             FROM information_schema.columns
             WHERE table_schema = 'public' AND table_name NOT IN
-                ('refinery_schema_history', 'journal_state', 'release_log', 'instance', 'sweep', 'login_attempt')
+                ('refinery_schema_history', 'journal_state', 'release_log', 'instance', 'sweep', 'login_attempt',
+                 'gate_key')
             GROUP BY table_name";
         let mut contents = Contents::new();
         for row in self.client.query(columns, &[]).await.unwrap() {
