@@ -909,3 +909,51 @@ proptest! {
         }
     }
 }
+
+/// A copy sheds sessions and meets them again: they are counted and listed once.
+#[test]
+fn what_left_a_copy_and_comes_back_is_there_once() {
+    let table = SessionTable::default();
+    let learn = |last_used: i64| {
+        let last_used_at = after(last_used);
+        table.learn(
+            SessionNumber(3),
+            &Session { last_used_at, ..session(1, Some(ms(1_000)), HOUR) },
+            &somebody(),
+        );
+    };
+    let listed = || table.list(organisation(1), &SessionFilter::default(), None, 10, after(10)).len();
+    learn(5);
+    table.insert(SessionNumber(2), &session(2, Some(ms(1_000)), HOUR), &somebody());
+    for round in 0..3 {
+        let shed: Vec<_> = (0..SHARDS).flat_map(|shard| table.shed(shard)).collect();
+        assert!(shed.is_empty(), "there is no use that is not written");
+        assert_eq!((table.count().password, listed()), (0, 0));
+        learn(5 + round);
+        learn(5);
+        table.insert(SessionNumber(2), &session(2, Some(ms(1_000)), HOUR), &somebody());
+        assert_eq!((table.count().password, listed()), (2, 2));
+        assert_eq!(
+            table.peek(&digest(1), after(10)).unwrap().last_used_at,
+            after(5 + round),
+            "the latest use counts"
+        );
+    }
+    table.slide(&digest(1), after(20)).unwrap();
+    let shed: Vec<_> = (0..SHARDS).flat_map(|shard| table.shed(shard)).collect();
+    assert_eq!(
+        shed.iter().map(|used| (used.number.0, used.last_used_at)).collect::<Vec<_>>(),
+        [(3, after(20))]
+    );
+}
+
+#[test]
+fn nothing_is_left_of_what_was_forgotten() {
+    let table = with_one_session();
+    let before = table.memory();
+    table.forget_all();
+    assert!(matches!(table.sight(&digest(1), after(0), true), Sight::Absent));
+    assert_eq!((table.count().password, table.memory()), (0, 0));
+    table.insert(SessionNumber(1), &session(1, Some(ms(10)), HOUR), &somebody());
+    assert_eq!(table.memory(), before);
+}
