@@ -12,6 +12,7 @@ mod nemesis;
 mod outage;
 mod rolling;
 mod soak;
+mod starting;
 
 use std::{future::Future, time::Duration};
 
