@@ -1,6 +1,10 @@
 //! What one of several instances says of itself: to the log, to metrics, and to whoever waits for its first lease.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use doorward_domain::{
     cluster::{ClusterObserver, InstanceId, LogNumber, StoreClock, StoreTime},
@@ -34,6 +38,26 @@ pub(crate) struct Watcher {
     pub(crate) clock: StoreClock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) joining: watch::Sender<Joining>,
+    /// When which kind of failure was last told, and how many were not told since.
+    pub(crate) told: Mutex<HashMap<&'static str, (Instant, u64)>>,
+}
+
+/// How often the same kind of failure is told at most: while the database is away, everything fails many times a second.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+impl Watcher {
+    /// How many failures of this kind were not told since the last that was; `None` if this one need not be told.
+    fn untold(&self, what: &'static str) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match told.get_mut(what) {
+            Some((at, untold)) if now < *at + TOLD_AGAIN_AFTER => {
+                *untold += 1;
+                None
+            }
+            _ => Some(told.insert(what, (now, 0)).map_or(0, |(_, untold)| untold)),
+        }
+    }
 }
 
 impl ClusterObserver for Watcher {
@@ -61,7 +85,9 @@ impl ClusterObserver for Watcher {
     }
 
     fn failed(&self, what: &'static str, error: &StoreError) {
-        tracing::warn!(what, %error, "the database did not do what the instances need; it is tried again");
+        if let Some(untold) = self.untold(what) {
+            tracing::warn!(what, %error, untold, "the database did not do what the instances need; it is tried again");
+        }
         self.metrics.cluster().failed(what, error);
     }
 

@@ -1,6 +1,10 @@
 //! Where the data are: opened, made if the demo needs them, and put to work.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use doorward_domain::{
@@ -249,7 +253,12 @@ async fn start_postgres(
         },
         name: cluster::name(config),
         memory: cluster.memory * 1024 * 1024,
-        observer: Arc::new(Watcher { clock: store_clock, metrics: metrics.clone(), joining }),
+        observer: Arc::new(Watcher {
+            clock: store_clock,
+            metrics: metrics.clone(),
+            joining,
+            told: Mutex::default(),
+        }),
     };
     let (instance, sessions, journal) = Instance::start(parts, stop_at_once);
     let standing = instance.standing();
