@@ -8,7 +8,7 @@ export CARGO_TERM_COLOR=never # the results are read from the output
 
 # What tests and tools need beside Rust: command=package.
 programs=(curl=curl git=git kill=procps mount=mount openssl=openssl g++=g++ htpasswd=apache2-utils mkpasswd=whois
-  nginx=nginx caddy=caddy haproxy=haproxy apache2=apache2 node=nodejs)
+  nginx=nginx caddy=caddy haproxy=haproxy apache2=apache2 node=nodejs faketime=faketime)
 # Tools from the registry, built without optimisation: they run once. Another version that is there already will do.
 tools=(cargo-deny@0.20.2 cargo-machete@0.9.2 cargo-fuzz@0.13.2)
 fuzz_targets=(basic body name token_source)

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 /// What tests need beside Rust: the name of a `cfg`, and a command that succeeds where it is there.
-const NEEDS: [(&str, &[&str]); 13] = [
+const NEEDS: [(&str, &[&str]); 14] = [
     ("missing_openssl", &["openssl", "version"]),
     ("missing_curl", &["curl", "--version"]),
     ("missing_htpasswd", &["htpasswd", "-nbB", "user", "password"]),
@@ -20,6 +20,7 @@ const NEEDS: [(&str, &[&str]); 13] = [
     ("missing_haproxy", &["sh", "-c", "haproxy -vv | grep -q USE_LUA=1"]),
     ("missing_apache", &["sh", "-c", "apache2 -v && lua=/usr/share/lua/5.*/socket/http.lua && ls $lua"]),
     ("missing_postgres", &["sh", "-c", "command -v pg_basebackup || ls /usr/lib/postgresql/*/bin/initdb"]),
+    ("missing_faketime", &["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"]),
     ("missing_mount", &["sh", "-c", "test $(id -u) = 0"]),
 ];
 

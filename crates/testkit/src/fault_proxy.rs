@@ -33,6 +33,8 @@ pub enum Fault {
     None,
     /// Connections are reset, and so are new ones at once.
     Cut,
+    /// Connections that are open stay, and new ones are reset at once.
+    Refuse,
     /// All is passed on so much later, in each direction.
     Delay(Duration),
     /// Nothing is passed on; it waits, and arrives when this is over. So a network behaves that loses all packets for a
@@ -148,6 +150,9 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut faults: watch::Rec
     };
     let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
     let cut = is_cut(faults.clone());
+    if *faults.borrow() == Fault::Refuse {
+        return reset(&client);
+    }
     let connected = async {
         // Whoever connects to a silent server gets no further than the handshake, and nothing reaches the real one.
         let _ = faults.wait_for(|fault| *fault != Fault::SILENCE && *fault != Fault::Stall).await;
@@ -330,6 +335,19 @@ mod tests {
         }
         proxy.set(Fault::None);
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        says(&mut stream, "two").await;
+        hears(&mut stream, "two").await;
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_does_not_disturb_who_is_in() {
+        let (proxy, mut stream) = proxied().await;
+        says(&mut stream, "one").await;
+        hears(&mut stream, "one").await;
+        proxy.set(Fault::Refuse);
+        if let Ok(mut stream) = TcpStream::connect(proxy.address()).await {
+            assert!(!matches!(within(&mut stream, SOON).await.unwrap(), Ok(1..)));
+        }
         says(&mut stream, "two").await;
         hears(&mut stream, "two").await;
     }

@@ -4,7 +4,9 @@
 //! breaks; then it is judged whether all of it can be true ([`doorward_testkit::history`]), and all must serve again by
 //! themselves. `cluster.lease` is short, so that a test sees many of them; no test relies on a machine that is fast.
 
+mod clocks;
 mod endings;
+mod failover;
 mod idle;
 mod instances;
 mod load;
@@ -34,10 +36,10 @@ pub fn soon<T>(what: &str, event: impl Future<Output = T>) -> impl Future<Output
     }
 }
 
-/// Only one cluster at a time: a machine that is too busy for leases shows nothing.
-pub async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
-    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    ALONE.lock().await
+/// Only two clusters at a time: a machine that is too busy for leases shows nothing.
+pub async fn place() -> tokio::sync::SemaphorePermit<'static> {
+    static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+    PLACES.acquire().await.unwrap()
 }
 
 /// A number below this one.

@@ -3,7 +3,7 @@
 use doorward_testkit::{Answer, PostgresServer, history::Verdict};
 use serde_json::{Value, json};
 
-use super::{Cluster, INSTANCES, alone};
+use super::{Cluster, INSTANCES, place};
 
 const OLD: &str = "an old horse with a battery";
 const NEW: &str = "a new horse without a battery";
@@ -47,7 +47,7 @@ async fn everywhere(cluster: &Cluster, token: &str, verdict: Verdict) {
 #[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
 async fn what_ends_tokens_is_in_force_on_all_instances_when_it_is_answered() {
     use Verdict::{Active, Inactive};
-    let _alone = alone().await;
+    let _place = place().await;
     let cluster = Cluster::start(PostgresServer::shared()).await;
     let administrator = cluster.administrator(0).await;
     let administrate = async |instance, method: &str, path: &str, body: Value| {

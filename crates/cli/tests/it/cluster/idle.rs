@@ -1,18 +1,21 @@
 //! Idle time is that since the last use on any instance.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use doorward_testkit::{
     History, PostgresServer,
     history::{Deed, Promises, TokenNumber, Verdict},
 };
-use tokio::time::sleep;
+use tokio::{task::block_in_place, time::sleep};
 
-use super::{Cluster, INSTANCES, LEASE, alone, below, soon};
+use super::{Cluster, INSTANCES, LEASE, below, place, soon};
 
-const IDLE: Duration = Duration::from_secs(4);
+const IDLE: Duration = Duration::from_secs(3);
 /// By how much instances may be wrong: their clocks differ by as long as PostgreSQL takes to answer.
-const DOUBT: Duration = Duration::from_millis(1_500);
+const DOUBT: Duration = Duration::from_millis(1_200);
 const PAUSE: Duration = Duration::from_millis(100);
 
 struct Watched<'a> {
@@ -50,7 +53,7 @@ impl<'a> Watched<'a> {
     /// the machine stood still for so long that it may have become idle.
     async fn outlives_its_idle_time(&self, who: impl Fn() -> usize) -> bool {
         let mut last = self.history.now();
-        while self.history.now() < 3 * IDLE {
+        while self.history.now() < 2 * IDLE + DOUBT {
             if self.uses(who()).await != Verdict::Active || self.history.now() - last > IDLE - DOUBT {
                 return false;
             }
@@ -58,7 +61,7 @@ impl<'a> Watched<'a> {
             self.sees(1).await;
             sleep(PAUSE).await;
         }
-        let late = |began: Duration| began > 2 * IDLE;
+        let late = |began: Duration| began > IDLE + DOUBT;
         let events = self.history.events();
         assert!(events.iter().any(|event| late(event.began) && event.deed == Deed::Seen(Verdict::Active)));
         // One that has never been asked.
@@ -88,17 +91,20 @@ impl<'a> Watched<'a> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
-async fn a_use_on_one_instance_keeps_a_token_alive_on_all_and_its_end_is_that_of_all() {
-    let _alone = alone().await;
+/// A cluster whose tokens of passwords do not live long without a use.
+pub async fn cluster_on(url: &str, database: &PostgresServer) -> Cluster {
     let idle = format!("tokens.password_idle={}", humantime::format_duration(IDLE));
-    let cluster = Cluster::start_with(PostgresServer::shared(), &[&idle]).await;
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, database.port()));
+    Cluster::start_on(url, server, &[&idle]).await
+}
+
+/// Checks that uses on one instance, or on any, keep a token alive on all, and that it dies without.
+pub async fn is_kept(cluster: &Cluster) {
     let (on_one, on_any) = (|| 0, || below(INSTANCES));
     let mut lived = [false; 2];
     // The machine may stand still, but not always.
     while lived != [true; 2] {
-        let (one, any) = (Watched::new(&cluster).await, Watched::new(&cluster).await);
+        let (one, any) = (Watched::new(cluster).await, Watched::new(cluster).await);
         let (one_lived, any_lived) =
             tokio::join!(one.outlives_its_idle_time(on_one), any.outlives_its_idle_time(on_any));
         tokio::join!(one.dies_everywhere(), any.dies_everywhere());
@@ -106,4 +112,13 @@ async fn a_use_on_one_instance_keeps_a_token_alive_on_all_and_its_end_is_that_of
         any.judge();
         lived = [lived[0] || one_lived, lived[1] || any_lived];
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
+async fn a_use_on_one_instance_keeps_a_token_alive_on_all_and_its_end_is_that_of_all() {
+    let _place = place().await;
+    let database = PostgresServer::shared();
+    let url = block_in_place(|| database.create_database());
+    is_kept(&cluster_on(&url, database).await).await;
 }

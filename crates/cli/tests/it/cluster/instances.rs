@@ -45,6 +45,7 @@ pub struct Instance {
     /// Stands between it and PostgreSQL.
     pub proxy: FaultProxy,
     args: Vec<String>,
+    environment: Mutex<Vec<(String, String)>>,
     server: Mutex<Option<Server>>,
     /// What earlier runs have printed.
     before: Mutex<String>,
@@ -75,6 +76,12 @@ impl Instance {
         let (code, log) = block_in_place(|| server.wait());
         assert_eq!(code, Some(0), "{log}");
         self.keep(&log);
+    }
+
+    /// Gives the process this environment when it is started again.
+    pub fn set_environment(&self, variables: &[(&str, &str)]) {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        *self.environment.lock().unwrap() = variables.collect();
     }
 
     fn keep(&self, log: &str) {
@@ -148,6 +155,7 @@ impl Cluster {
                 admin: admin.local_addr().unwrap(),
                 proxy,
                 args: settings.flat_map(|setting| ["--set".to_owned(), setting.to_owned()]).collect(),
+                environment: Mutex::default(),
                 server: Mutex::default(),
                 before: Mutex::default(),
             });
@@ -171,7 +179,9 @@ impl Cluster {
         let instance = &self.instances[number];
         let args: Vec<_> = instance.args.iter().map(String::as_str).collect();
         let (api, admin) = (instance.api.to_string(), instance.admin.to_string());
-        let start = || Server::at([&api, &admin], program::command(&[]), self.folder.path(), &args);
+        let mut command = program::command(&[]);
+        command.envs(instance.environment.lock().unwrap().iter().map(|(name, value)| (name, value)));
+        let start = || Server::at([&api, &admin], command, self.folder.path(), &args);
         *instance.server() = Some(block_in_place(start));
     }
 

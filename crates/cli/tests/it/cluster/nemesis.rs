@@ -1,6 +1,6 @@
 //! What may befall a cluster, one thing at a time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use doorward_testkit::{Fault, PostgresServer};
 use tokio::{
@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Cluster, INSTANCES, LEASE, Load, alone, below, soon};
+use super::{Cluster, INSTANCES, LEASE, Load, below, place, soon};
 
 /// Something that befalls an instance or the database, and is over in the end.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +124,7 @@ fn removals(cluster: &Cluster) -> usize {
 
 /// Has a cluster work while these strike, one after the other, and judges all that was said.
 async fn survives(database: &PostgresServer, nemeses: &[Nemesis]) {
-    let _alone = alone().await;
+    let _place = place().await;
     let cluster = Arc::new(Cluster::start(database).await);
     let load = Load::start(&cluster);
     load.progress(10).await;
@@ -166,49 +166,4 @@ survives! {
         [Nemesis::DatabaseKilled { for_long: false }, Nemesis::DatabaseKilled { for_long: true }];
     postgresql_stands_still: PostgresServer::start(),
         [Nemesis::DatabasePaused { for_long: false }, Nemesis::DatabasePaused { for_long: true }];
-}
-
-/// A primary and its synchronous standby, which takes over.
-pub struct Pair {
-    primary: PostgresServer,
-    standby: PostgresServer,
-}
-
-impl Pair {
-    pub fn start() -> Self {
-        let primary = PostgresServer::start();
-        let standby = primary.start_standby("standby");
-        primary.wait_for_standbys("standby");
-        Self { primary, standby }
-    }
-
-    /// A cluster on the pair. Its instances reach the primary through their proxies and the standby directly.
-    pub async fn cluster(&self) -> Cluster {
-        let one = block_in_place(|| self.primary.create_database());
-        let (address, database) = one.rsplit_once('/').unwrap();
-        let url =
-            format!("{address},127.0.0.1:{}/{database}?target_session_attrs=read-write", self.standby.port());
-        Cluster::start_on(&url, SocketAddr::from(([127, 0, 0, 1], self.primary.port())), &[]).await
-    }
-
-    /// Ends the primary as a power failure would and makes the standby the primary.
-    pub fn fail_over(&self) {
-        block_in_place(|| {
-            self.primary.kill();
-            self.standby.promote();
-        });
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
-async fn a_synchronous_standby_takes_over() {
-    let _alone = alone().await;
-    let pair = block_in_place(Pair::start);
-    let cluster = Arc::new(pair.cluster().await);
-    let load = Load::start(&cluster);
-    load.progress(20).await;
-    pair.fail_over();
-    load.progress(20).await;
-    eprintln!("failover: {}", load.judge().await);
 }

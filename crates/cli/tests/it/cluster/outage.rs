@@ -4,13 +4,13 @@ use doorward_testkit::{Answer, PostgresServer, history::Verdict};
 use serde_json::json;
 use tokio::{task::block_in_place, time::Instant};
 
-use super::{Cluster, INSTANCES, LEASE, alone};
+use super::{Cluster, INSTANCES, LEASE, place};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
 async fn a_lost_database_is_503_within_a_lease_and_recovers_by_itself() {
     use Verdict::{Active, Inactive, Unavailable};
-    let _alone = alone().await;
+    let _place = place().await;
     let database = PostgresServer::start();
     let cluster = Cluster::start(&database).await;
     let (live, fresh) = (cluster.issue(0).await.unwrap(), cluster.issue(1).await.unwrap());

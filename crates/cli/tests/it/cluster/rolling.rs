@@ -11,7 +11,7 @@ use std::{
 use doorward_testkit::{PostgresServer, history::Verdict};
 use tokio::{task::JoinHandle, time::sleep};
 
-use super::{Cluster, INSTANCES, PATIENCE, alone, below, soon};
+use super::{Cluster, INSTANCES, PATIENCE, below, place, soon};
 
 const CLIENTS: usize = 4;
 
@@ -68,7 +68,7 @@ async fn work(cluster: Arc<Cluster>, rounds: Arc<AtomicU64>, is_over: Arc<Atomic
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
 async fn a_rolling_restart_loses_no_request() {
-    let _alone = alone().await;
+    let _place = place().await;
     let mut cluster = Cluster::start(PostgresServer::shared()).await;
     // A machine that is slow loses nothing.
     cluster.patience = PATIENCE;

@@ -7,10 +7,7 @@ use std::{sync::Arc, time::Duration};
 use doorward_testkit::PostgresServer;
 use tokio::{task::block_in_place, time::Instant};
 
-use super::{
-    Cluster, Load, alone, below,
-    nemesis::{Nemesis, Pair},
-};
+use super::{Cluster, Load, below, failover::Pair, nemesis::Nemesis, place};
 
 /// How long it takes if nobody says how long.
 const SHORT: &str = "5";
@@ -22,7 +19,7 @@ const ROUNDS: usize = 12;
 async fn whatever_comes() {
     let seconds = std::env::var("SOAK_SECONDS").unwrap_or_else(|_| SHORT.into());
     let long = Duration::from_secs(seconds.parse().expect("SOAK_SECONDS is a number"));
-    let _alone = alone().await;
+    let _place = place().await;
     let (began, mut round) = (Instant::now(), 0);
     while began.elapsed() < long {
         let database = PostgresServer::start();
@@ -47,7 +44,7 @@ async fn whatever_comes() {
         drop((cluster, database));
 
         let pair = block_in_place(Pair::start);
-        let cluster = Arc::new(pair.cluster().await);
+        let cluster = Arc::new(pair.cluster().await.0);
         let load = Load::start(&cluster);
         load.progress(10 + below(30) as u64).await;
         pair.fail_over();
