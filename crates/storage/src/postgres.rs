@@ -24,6 +24,7 @@ mod schema;
 mod sessions;
 mod source;
 mod sweep;
+mod timeline;
 mod tls;
 mod values;
 

@@ -26,6 +26,7 @@ use tokio_postgres::{
 
 use super::{
     error::{PostgresError, is_of_the_connection, is_undone, one_line, timed_out, unavailable},
+    timeline::{self, Timelines},
     tls::Tls,
 };
 
@@ -80,6 +81,7 @@ pub(super) struct Target {
     pub(super) name: Arc<str>,
     pub(super) statement_timeout: Duration,
     pool: usize,
+    timelines: Timelines,
 }
 
 impl fmt::Debug for Target {
@@ -122,7 +124,8 @@ impl Target {
             .tcp_user_timeout(options.statement_timeout);
         let tls = Tls::new(options.ca_file.as_deref()).map_err(wrong)?;
         let name = name(&config).into();
-        Ok(Self { config, tls, name, statement_timeout: options.statement_timeout, pool: options.pool })
+        let (statement_timeout, pool) = (options.statement_timeout, options.pool);
+        Ok(Self { config, tls, name, statement_timeout, pool, timelines: Timelines::default() })
     }
 
     /// Connects. A driver of its own carries what is said; it ends with the connection.
@@ -155,9 +158,23 @@ impl Target {
                 heard.notify_one();
             }
         });
-        let connection = Connection { client, warnings, driver, statements: HashMap::new() };
+        let statements = HashMap::new();
+        let mut connection = Connection { client, timeline: 0, warnings, driver, statements };
         self.set_up(&connection.client).await?;
+        connection.timeline = self.admit(&connection.client, &mut connection.driver).await?;
         Ok(connection)
+    }
+
+    /// Fails if the connection leads to a primary that was replaced; gives the primary's timeline otherwise.
+    async fn admit(&self, client: &Client, driver: &mut JoinHandle<()>) -> Result<u32, Error> {
+        let timeline = timeline::read(client).await?;
+        if !self.timelines.admit(timeline, driver.abort_handle()) {
+            driver.abort();
+            let _ = driver.await;
+            // Now it is closed, and says so.
+            client.batch_execute("").await?;
+        }
+        Ok(timeline)
     }
 
     /// What a connection is told first. An instance that stands still in the midst of a transaction must not hold its
@@ -201,12 +218,13 @@ impl Connect for Target {
     ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
         Box::pin(async {
             let (client, connection) = self.config.connect(self.tls.clone()).await?;
-            let driver = tokio::spawn(async move {
+            let mut driver = tokio::spawn(async move {
                 // Whoever waits for an answer is told.
                 let _ = connection.await;
             });
             self.set_up(&client).await?;
             prefer(&client, ALONG_INDEXES).await?;
+            self.admit(&client, &mut driver).await?;
             Ok((client, driver))
         })
     }
@@ -239,6 +257,8 @@ fn name(config: &Config) -> String {
 /// A connection that one task at a time works with. Dropping it ends it at once, whatever is under way.
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// Which primary it leads to.
+    pub(super) timeline: u32,
     /// How often the server warned of something.
     warnings: Arc<AtomicU64>,
     driver: JoinHandle<()>,

@@ -6,7 +6,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -42,8 +42,19 @@ pub struct PostgresRoster {
     news: Arc<Notify>,
     /// An instance with another lease, as it was first seen.
     other: std::sync::Mutex<Option<(Other, Instant)>>,
+    following: std::sync::Mutex<Following>,
     /// What does not hurry goes over the readers' connections.
     readers: Readers,
+}
+
+/// The log that the instance follows: that of the primary it is registered with. A primary that takes over need not have
+/// all that was read from the one before, only what was answered; what it writes then has the same numbers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Following {
+    /// Which primary that is.
+    timeline: Option<u32>,
+    /// A registration that was given up because there is another primary.
+    given_up: Option<InstanceId>,
 }
 
 /// An instance that has another lease.
@@ -62,6 +73,8 @@ enum Failure {
     Unreplicated,
     /// A record of the log that this version does not understand.
     NotUnderstood,
+    /// It is another primary than the one that the instance is registered with.
+    Replaced,
 }
 
 impl From<Error> for Failure {
@@ -73,7 +86,8 @@ impl From<Error> for Failure {
 impl PostgresRoster {
     pub(super) fn new(target: Target, readers: Readers) -> Self {
         let (news, other) = (Arc::default(), std::sync::Mutex::default());
-        Self { target, lease: Mutex::default(), log: Mutex::default(), news, other, readers }
+        let following = std::sync::Mutex::default();
+        Self { target, lease: Mutex::default(), log: Mutex::default(), news, other, following, readers }
     }
 
     /// Calls `news` whenever there may be something new in the log, until it is dropped: when another instance says so,
@@ -122,6 +136,10 @@ impl PostgresRoster {
                     "{} has not confirmed a write on its standbys; see PostgreSQL's log",
                     self.target.name
                 )),
+                Failure::Replaced => StoreError::Unavailable(format!(
+                    "{} has another primary now, and this instance has not registered with it yet",
+                    self.target.name
+                )),
                 Failure::NotUnderstood => StoreError::Unavailable(format!(
                     "{} has a record in the release log that this version does not know; install the version that \
                      the other instances have",
@@ -152,6 +170,25 @@ impl PostgresRoster {
             Ok(connection)
         };
         self.call(&self.log, connect, call).await
+    }
+
+    /// As [`Self::over_log`], for what makes sense only with the log that the instance follows.
+    async fn over_followed_log<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.over_log(async |connection| {
+            if self.following().timeline == Some(connection.timeline) {
+                call(connection).await
+            } else {
+                Err(Failure::Replaced)
+            }
+        })
+        .await
+    }
+
+    fn following(&self) -> MutexGuard<'_, Following> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an instance with another lease has been silent for as long as it may answer without a word. Nobody else
@@ -206,6 +243,11 @@ impl Roster for PostgresRoster {
                 }
                 client.execute(REMOVE, &[&other.id, &other.renewals]).await?;
             }
+            // Only now, when nothing is answered from what was known under it.
+            let given_up = self.following().given_up;
+            if let Some(given_up) = given_up {
+                client.execute(REMOVE, &[&big(given_up.0), &None::<i64>]).await?;
+            }
             let sql = "
                 INSERT INTO instance (name, lease_ms, applied, registered_at, renewed_at)
                 SELECT $1, $2, head, now, now
@@ -216,12 +258,20 @@ impl Roster for PostgresRoster {
             let instance = InstanceId(row.try_get::<_, i64>(0)?.unsigned_abs());
             let (head, time) = read_time(&client.query_one(TIME, &[]).await?)?;
             commit(connection).await?;
+            *self.following() = Following { timeline: Some(connection.timeline), given_up: None };
             Ok(Ok(Registered { instance, head, time }))
         }))
     }
 
     fn renew(&self, instance: InstanceId, applied: LogNumber, latest: Timestamp) -> StoreFuture<'_, Renewal> {
         Box::pin(self.over_lease(async move |connection| {
+            {
+                let mut following = self.following();
+                if following.timeline != Some(connection.timeline) {
+                    following.given_up = Some(instance);
+                    return Ok(Renewal::Removed);
+                }
+            }
             let renew = "
                 UPDATE instance SET renewals = renewals + 1, applied = greatest(applied, $2),
                                     latest = greatest(latest, $3),
@@ -254,14 +304,14 @@ impl Roster for PostgresRoster {
     }
 
     fn read_log(&self, after: LogNumber) -> StoreFuture<'_, Vec<LogRecord>> {
-        Box::pin(self.over_log(async move |connection| {
+        Box::pin(self.over_followed_log(async move |connection| {
             let statement = connection.prepare(log::READ).await?;
             read_records(&connection.client.query(&statement, &[&big(after.0)]).await?)
         }))
     }
 
     fn acknowledge(&self, instance: InstanceId, applied: LogNumber) -> StoreFuture<'_, ()> {
-        Box::pin(self.over_log(async move |connection| {
+        Box::pin(self.over_followed_log(async move |connection| {
             let sql = "UPDATE instance SET applied = $2 WHERE id = $1 AND applied < $2";
             let statement = connection.prepare(sql).await?;
             let (id, applied) = (big(instance.0), big(applied.0));
@@ -278,7 +328,7 @@ impl Roster for PostgresRoster {
     }
 
     fn list_laggards(&self, number: LogNumber) -> StoreFuture<'_, Vec<Laggard>> {
-        Box::pin(self.over_log(async move |connection| {
+        Box::pin(self.over_followed_log(async move |connection| {
             let sql = "SELECT id, applied, renewals FROM instance WHERE applied < $1 ORDER BY id";
             let statement = connection.prepare(sql).await?;
             let rows = connection.client.query(&statement, &[&big(number.0)]).await?;

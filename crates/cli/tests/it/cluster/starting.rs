@@ -2,7 +2,7 @@
 
 use doorward_testkit::PostgresServer;
 
-use super::alone;
+use super::place;
 use crate::program::{self, Server};
 
 const KEY: &str = "EE73C0AE64524371B5DDEFF5F7BB2192";
@@ -11,7 +11,7 @@ const KEY: &str = "EE73C0AE64524371B5DDEFF5F7BB2192";
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
 async fn demos_begin_together_on_an_empty_database() {
-    let _alone = alone().await;
+    let _place = place().await;
     let url = tokio::task::spawn_blocking(|| PostgresServer::shared().create_database()).await.unwrap();
     let storage = format!("storage.url={url}");
     let begin = || {
