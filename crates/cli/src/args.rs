@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Make the data folder from a backup; all sessions end
     Restore(Restore),
+    /// Move all data to PostgreSQL, live tokens included; the server must be stopped
+    Migrate(Migrate),
     /// Give an administrator a new password when everybody is locked out; the server must be stopped
     Recover(Recover),
     /// Look at the configuration
@@ -215,6 +217,31 @@ pub(crate) struct Restore {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Run it on the server's machine, as the server's user. The database must be there, with no data of \
+                  Doorward's in it. It has all data, compared row by row, when the command ends well, and none \
+                  otherwise. The folder stays as it is.\n\n\
+                  Example: doorward migrate --from sqlite:doorward-data --to postgres://doorward@db1/doorward \
+                  --password-file /run/secrets/postgres"
+)]
+pub(crate) struct Migrate {
+    /// The data folder [default: the configured one]
+    #[arg(long, value_name = "sqlite:FOLDER", conflicts_with = "data")]
+    pub(crate) from: Option<String>,
+    /// The database, with no password in it [default: `storage.url`, with all that is configured of it]
+    #[arg(long, value_name = "postgres://USER@HOST:PORT/DATABASE")]
+    pub(crate) to: Option<String>,
+    /// A file with the password for --to
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// A PEM file with the certificates that PostgreSQL's must come from [default: those that the system trusts]
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub(crate) ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: ConfigFlags,
+}
+
+#[derive(Debug, ClapArgs)]
 #[command(after_help = "Run it on the server's machine, as the server's user. Whatever else refuses the \
                   login is undone and told: a suspended organisation, a disabled user or unit. The user's sessions \
                   end. Without --password-stdin a password is generated and printed once.\n\n\
@@ -308,6 +335,11 @@ impl ConfigFlags {
 
     /// Loads the configuration with these flags on top.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        self.load_with(Vec::new())
+    }
+
+    /// As [`Self::load`], with flags of the command's own on top of these: text, key and value of each.
+    pub(crate) fn load_with(&self, own: Vec<(String, String, String)>) -> anyhow::Result<Loaded> {
         let mut flags = Vec::new();
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
@@ -324,6 +356,7 @@ impl ConfigFlags {
                 flags.push((format!("--{}", key.replace('.', "-")), key.to_owned(), value.clone()));
             }
         }
+        flags.extend(own);
         let sources = Sources { file: self.config.clone(), folder: PathBuf::new(), flags };
         Ok(config::load(&sources, std::env::vars_os()).map_err(|error: ConfigError| error)?)
     }

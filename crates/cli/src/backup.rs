@@ -66,13 +66,23 @@ pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     pub(crate) fn new(what: &'static str) -> Self {
+        let progress = Self::with("{msg} [{wide_bar}] {bytes} of {total_bytes}");
+        progress.0.set_message(what);
+        progress
+    }
+
+    /// One that counts rows.
+    pub(crate) fn of_rows() -> Self {
+        Self::with("{msg} [{wide_bar}] {human_pos} of {human_len}")
+    }
+
+    fn with(template: &str) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{msg} [{wide_bar}] {bytes} of {total_bytes}");
+        let style = ProgressStyle::with_template(template);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-        bar.set_message(what);
         Self(bar)
     }
 
@@ -84,6 +94,12 @@ impl Progress {
             }
             Step::Checking => self.0.set_message("Checking"),
         }
+    }
+
+    pub(crate) fn tell_rows(&self, what: String, done: u64, total: u64) {
+        self.0.set_message(what);
+        self.0.set_length(total);
+        self.0.set_position(done);
     }
 
     /// Leaves the terminal as it was.

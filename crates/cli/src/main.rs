@@ -14,6 +14,7 @@ mod gateway;
 mod housekeeping;
 mod init;
 mod logging;
+mod migrate;
 mod recover;
 mod restore;
 mod serve;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Init(init) => init::run(&init).map(success),
         Command::Backup(backup) => backup::run(&backup).map(success),
         Command::Restore(restore) => restore::run(&restore).map(success),
+        Command::Migrate(migrate) => migrate::run(&migrate).map(success),
         Command::Compat(compat) => compat::run(&compat),
         Command::Export { command } => export::run(&command).map(success),
         Command::Recover(recover) => recover::run(&recover).map(success),

@@ -4,10 +4,12 @@
 //! decided in `domain`. Each database has a module of its own with its own SQL; SQLite for one machine,
 //! PostgreSQL for many.
 
+mod moving;
 mod postgres;
 mod sqlite;
 mod words;
 
+pub use moving::{Fingerprint, MoveError, Moved, Moving, move_to_postgres};
 pub use postgres::{
     PostgresAttempts, PostgresDirectory, PostgresError, PostgresLedger, PostgresOptions, PostgresRoster,
     PostgresStore, Swept,

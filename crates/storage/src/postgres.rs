@@ -17,6 +17,7 @@ mod error;
 mod ledger;
 mod log;
 mod lookup;
+mod moving;
 mod past;
 mod records;
 mod roster;
@@ -40,6 +41,7 @@ use doorward_domain::{
 };
 use tokio::runtime::Handle;
 
+pub(crate) use self::moving::Arrival;
 pub use self::{
     attempts::PostgresAttempts, connect::PostgresOptions, directory::PostgresDirectory, error::PostgresError,
     ledger::PostgresLedger, roster::PostgresRoster, sweep::Swept,

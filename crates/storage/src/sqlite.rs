@@ -19,6 +19,7 @@ mod folder;
 mod ledger;
 mod load;
 mod lookup;
+mod moving;
 mod recovery;
 mod restore;
 mod schema;
@@ -37,6 +38,7 @@ use doorward_domain::{
     observer::Observer,
 };
 
+pub(crate) use self::moving::Departure;
 pub use self::{
     backup::{BackedUp, BackupError, backup},
     copy::{Contents, Step},

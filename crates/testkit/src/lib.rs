@@ -12,7 +12,7 @@ pub mod world;
 pub use clock::TestClock;
 pub use fault_proxy::{Fault, FaultProxy};
 pub use history::History;
-pub use postgres::PostgresServer;
+pub use postgres::{PostgresServer, PostgresSession};
 pub use server::{Administrator, Answer, Options, TestServer};
 pub use world::{Demo, Organisation};
 

@@ -129,6 +129,22 @@ impl PostgresServer {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
+    /// Executes SQL in a session that stays open, with the locks that it has taken, until what is returned is dropped.
+    /// Does not wait for the SQL to be done.
+    pub fn hold(&self, database: &str, sql: &str) -> PostgresSession {
+        let database = if database.contains("://") { database.to_owned() } else { self.url(database) };
+        let mut psql = Command::new(program("psql"))
+            .args(["-X", "-q", "-d", &database])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let input = psql.stdin.as_mut().unwrap();
+        input.write_all(format!("{sql};\n").as_bytes()).unwrap();
+        PostgresSession { psql }
+    }
+
     /// Ends it as a power failure would: all of its processes at once.
     pub fn kill(&self) {
         let postmaster = self.pid();
@@ -231,6 +247,19 @@ impl Drop for PostgresServer {
         if self.folder.path().join("data/postmaster.pid").exists() {
             self.kill();
         }
+    }
+}
+
+/// A session of somebody who has done something and not gone on.
+#[derive(Debug)]
+pub struct PostgresSession {
+    psql: Child,
+}
+
+impl Drop for PostgresSession {
+    fn drop(&mut self) {
+        let _ = self.psql.kill();
+        let _ = self.psql.wait();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The admin API, `/admin/v1`.
 
 mod callers;
-mod evidence;
+pub mod evidence;
 mod import;
 mod keys;
 mod names;

@@ -24,6 +24,7 @@ mod import;
 mod kill;
 mod lifetimes;
 mod lockout;
+mod migrate;
 mod oauth;
 mod operations;
 mod origin;

@@ -12,7 +12,7 @@ use super::{each, id, text};
 const EXPLAIN: &str = "/admin/v1/tokens/explain";
 
 /// The digest of a record as `docs/audit.md` has it, from the record as the API shows it.
-fn digest(record: &Value) -> String {
+pub fn digest(record: &Value) -> String {
     let hex = |text: &str| -> Vec<u8> {
         (0..text.len())
             .step_by(2)
