@@ -124,7 +124,7 @@ impl Cluster {
         static CLUSTERS: AtomicU8 = AtomicU8::new(0);
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id().to_le_bytes();
-        let host = Ipv4Addr::new(127, 64 | process[0] % 64, process[1], number.wrapping_add(1));
+        let host = Ipv4Addr::new(127, 64 | (process[0] % 64), process[1], number.wrapping_add(1));
 
         let folder = tempfile::tempdir().unwrap();
         let storage = format!("storage.url={url}");
