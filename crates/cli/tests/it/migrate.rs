@@ -300,6 +300,8 @@ fn in_the_midst(server: &PostgresServer) -> (TempDir, String, PostgresSession, C
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let created = runtime.block_on(PostgresStore::create(&PostgresOptions::new(&url), Kind::Real, &[orphan]));
     created.unwrap_err();
+    // With it goes the connection, which keeps others from making tables.
+    drop(runtime);
     let session = server.hold(&url, "BEGIN; LOCK TABLE audit");
     until(server, &url, true, "relation = 'audit'::regclass AND mode = 'AccessExclusiveLock' AND granted");
     let child = command(&["migrate", "--from", &format!("sqlite:{}", folder.path().display()), "--to", &url])
