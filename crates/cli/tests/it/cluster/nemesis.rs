@@ -106,7 +106,7 @@ impl Nemesis {
             }
             Self::Network(fault) => {
                 victim.proxy.set(fault);
-                load.progress(10).await;
+                load.progress(4).await;
                 if below(2) == 0 {
                     sleep(LEASE).await;
                 }
