@@ -133,7 +133,8 @@ impl Cluster {
         let output = block_in_place(|| program::run(&args, PASSWORD));
         assert!(output.status.success(), "{output:?}");
 
-        let mut instances = Vec::new();
+        // Held until all are chosen, so that none is chosen twice.
+        let (mut instances, mut held) = (Vec::new(), Vec::new());
         for number in 0..INSTANCES {
             let proxy = FaultProxy::start(server).await.unwrap();
             let url = url.replace(&server.to_string(), &proxy.address().to_string());
@@ -159,7 +160,9 @@ impl Cluster {
                 server: Mutex::default(),
                 before: Mutex::default(),
             });
+            held.push((api, admin));
         }
+        drop(held);
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         let mut cluster =
             Self { http, instances, patience: Duration::from_secs(1), key: String::new(), folder };
