@@ -9,11 +9,16 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::{
     args::{Backup, WrongUse},
+    store,
     system::SystemTime,
 };
 
 pub(crate) fn run(args: &Backup) -> anyhow::Result<()> {
     let config = args.flags.load()?.config;
+    store::only_in_a_folder(
+        &config,
+        "back it up as you do other databases, with pg_dump or with base backups",
+    )?;
     check_path(&args.file)?;
     let began = SystemTime.steady();
     let progress = Progress::new("Copying");

@@ -17,7 +17,10 @@ use doorward_domain::{
 use doorward_storage::{ChainReport, verify_audit};
 use serde_json::Value;
 
-use crate::args::{ConfigFlags, WrongUse};
+use crate::{
+    args::{ConfigFlags, WrongUse},
+    store,
+};
 
 #[derive(Debug, Args)]
 #[command(
@@ -57,6 +60,7 @@ pub(crate) fn run(args: &Verify) -> anyhow::Result<()> {
 
 fn verify_database(flags: &ConfigFlags, noted: &[Noted]) -> anyhow::Result<()> {
     let config = flags.load()?.config;
+    store::only_in_a_folder(&config, "export its records with 'doorward audit export' and verify the files")?;
     let report = verify_audit(&config.data, noted, &mut |_, _| {})?;
     let mut printed = heading();
     let mut problems = Vec::new();

@@ -21,6 +21,7 @@ use doorward_storage::{OpenError, UnitNames, UserWithHash, export_users};
 
 use crate::{
     args::{ExportCommand, ExportUsers, WrongUse},
+    store,
     users_file::{FileUser, Format, Writer},
 };
 
@@ -35,7 +36,9 @@ enum ExportError {
 
 pub(crate) fn run(command: &ExportCommand) -> anyhow::Result<()> {
     let ExportCommand::Users(args) = command;
-    let folder = args.flags.load()?.config.data;
+    let config = args.flags.load()?.config;
+    store::only_in_a_folder(&config, "its users cannot be exported yet")?;
+    let folder = config.data;
     let named = args.file.as_deref().filter(|path| *path != Path::new("-"));
     let format = args.format.or_else(|| named.and_then(Format::of));
     let Some(format) = format.or_else(|| named.is_none().then_some(Format::Jsonl)) else {

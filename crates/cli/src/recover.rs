@@ -23,6 +23,7 @@ use crate::{
     args::{Recover, WrongUse},
     config::Config,
     init::read_password,
+    store,
     system::{SystemRandomness, SystemTime},
 };
 
@@ -33,6 +34,7 @@ const UNIT: &str = "Main";
 
 pub(crate) fn run(args: &Recover) -> anyhow::Result<()> {
     let config = args.flags.load()?.config;
+    store::only_in_a_folder(&config, "ask another administrator of the operator organisation")?;
     let store = SqliteStore::open(&config.data).map_err(|error| match error {
         OpenError::InUse { folder } => anyhow!(
             "the data folder {folder:?} is in use by a server; stop it first, start it again afterwards: this takes a \

@@ -9,11 +9,17 @@ use doorward_storage::{Kind, Restored};
 use crate::{
     args::Restore,
     backup::{Progress, time, what_is_in_it},
+    store,
     system::SystemTime,
 };
 
 pub(crate) fn run(args: &Restore) -> anyhow::Result<()> {
     let config = args.flags.load()?.config;
+    store::only_in_a_folder(
+        &config,
+        "restore it with PostgreSQL's own tools, and then end all sessions with 'doorward session end --all' in each \
+         organisation, for what was released since the backup would be in force again",
+    )?;
     let clock = Clock::new(SystemTime);
     let progress = Progress::new("Restoring");
     let record = |latest: Option<_>| {

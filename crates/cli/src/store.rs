@@ -25,6 +25,7 @@ use doorward_storage::{
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
+    args::WrongUse,
     cluster::{self, Joining, Watcher},
     config::Config,
     demo,
@@ -85,6 +86,17 @@ pub(crate) fn place(folder: &Path, config: &Config) -> String {
         Some(_) => "the PostgreSQL database of 'storage.url'".to_owned(),
         None => folder.display().to_string(),
     }
+}
+
+/// Refuses a command that works on a data folder alone where the data are in a database. `instead` says what to do.
+pub(crate) fn only_in_a_folder(config: &Config, instead: &str) -> anyhow::Result<()> {
+    if config.storage.url.is_some() {
+        bail!(WrongUse(format!(
+            "this works on a data folder alone, and the data are in {}: {instead}",
+            place(&config.data, config)
+        )));
+    }
+    Ok(())
 }
 
 /// How the database of the configuration is reached, if it names one.

@@ -185,7 +185,12 @@ async fn all_that_was_in_force_is_in_force_on_postgres() {
     let desk = Desk { server: &server, token: before.live[0].0.clone() };
     let records = desk.records().await;
     assert_eq!(records[..before.records.len()], before.records[..]);
-    assert_eq!(desk.get("/rules").await["overrides"]["lockout.failures"], 7, "{}", desk.get("/rules").await);
+    assert_eq!(
+        desk.get("/rules").await["rules"]["lockout.failures"]["value"],
+        7,
+        "{}",
+        desk.get("/rules").await
+    );
     // What was learnt of ended sessions is known.
     let explain = reqwest::Client::new().post(format!("http://{}/admin/v1/tokens/explain", server.admin));
     let explain = explain.bearer_auth(&desk.token).json(&json!({"token": before.ended[1]}));
@@ -314,7 +319,7 @@ fn in_the_midst(server: &PostgresServer) -> (TempDir, String, PostgresSession, C
 }
 
 fn assert_empty(server: &PostgresServer, url: &str) {
-    for table in ["organisation", "\"user\"", "audit", "audit_chain", "journal_state"] {
+    for table in ["organisation", "\"user\"", "audit", "audit_chain WHERE number > 0", "journal_state"] {
         assert_eq!(server.sql(url, &format!("SELECT count(*) FROM {table}")), "0", "{table}");
     }
     let set = format!("storage.url={url}");

@@ -45,7 +45,8 @@ impl Arrival {
             connection.client.batch_execute("SET idle_in_transaction_session_timeout = 0").await?;
             let alive = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
             prefer(&connection.client, alive).await?;
-            connection.client.batch_execute("BEGIN").await
+            // A creation that failed has left the beginnings of chains, with nothing in them.
+            connection.client.batch_execute("BEGIN; DELETE FROM audit_chain WHERE number = 0").await
         };
         begin.await.map_err(|error| PostgresError::unusable(&target.name, &error))?;
         Ok(Self { target, connection })

@@ -62,6 +62,15 @@ async fn demos_begin_together_on_an_empty_database() {
     for (line, texts) in lines {
         refused(&line.split('\n').collect::<Vec<_>>(), texts);
     }
+    for (command, remedy) in [
+        (&["backup", "file"][..], "pg_dump"),
+        (&["restore", "file"], "session end --all"),
+        (&["recover"], "another administrator"),
+        (&["export", "users", "--organisation", "ACME", "file.csv"], "cannot be exported yet"),
+        (&["audit", "verify"], "audit export"),
+    ] {
+        refused(&[command, &["--set", &storage]].concat(), &["works on a data folder alone", remedy]);
+    }
     let nobody = "storage.url=postgres://postgres@127.0.0.1:1/doorward";
     refused(&["serve", "--set", nobody], &["127.0.0.1:1", "Connection refused"]);
     for server in [one, other] {
