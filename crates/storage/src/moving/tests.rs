@@ -54,7 +54,9 @@ async fn make_tables(options: &PostgresOptions) {
 /// That a database has nothing of ours in its tables.
 fn assert_empty(options: &PostgresOptions) {
     for table in TABLES.iter().map(|table| table.name).chain(["journal_state"]) {
-        assert_eq!(sql(options, &format!("SELECT count(*) FROM \"{table}\"")), "0", "{table}");
+        // A creation that fails leaves the beginnings of chains, with nothing in them.
+        let beside = if table == "audit_chain" { "WHERE number > 0" } else { "" };
+        assert_eq!(sql(options, &format!("SELECT count(*) FROM \"{table}\" {beside}")), "0", "{table}");
     }
 }
 
@@ -133,10 +135,16 @@ async fn what_was_moved_is_worked_on() {
     assert_eq!((store.kind(), store.latest()), (Kind::Real, Some(at(77))));
     // The first that happens ends what was moved, and nothing that comes later.
     let end = changed(end_sessions(ACME, Scope::User(ZOE)));
-    assert_eq!(store.apply(&[end]).await.unwrap(), [Outcome::Committed(Some(SessionNumber(4)))]);
-    let seen = doorward_domain::journal::Seen { user: SessionNumber(4), ..NOTHING_ENDED };
+    let number = |outcomes: Vec<Outcome>| match outcomes[..] {
+        [Outcome::Committed(Some(number))] => number,
+        _ => panic!("{outcomes:?}"),
+    };
+    // Numbers may be left out.
+    let ended = number(store.apply(&[end]).await.unwrap());
+    assert!(ended > SessionNumber(3), "{ended:?}");
+    let seen = doorward_domain::journal::Seen { user: ended, ..NOTHING_ENDED };
     let later = issue_by(Method::Password, 4, seen);
-    assert_eq!(store.apply(&[later]).await.unwrap(), [Outcome::Committed(Some(SessionNumber(5)))]);
+    assert!(number(store.apply(&[later]).await.unwrap()) > ended);
     let places = "SELECT max(place) - min(place), count(*) - 1 FROM audit";
     assert_eq!(sql(&options, places), format!("{0}|{0}", records + 1));
     let ends = "SELECT bool_and(audit_chain.at = audit.at AND audit_chain.number = audit.number)
@@ -154,8 +162,8 @@ async fn the_first_session_may_be_the_first_of_all() {
     let (folder, options) = (folder(), options());
     migrate(&folder, &options).await.unwrap();
     let mut store = PostgresStore::open(&options).await.unwrap();
-    assert_eq!(store.latest(), None);
-    assert_eq!(store.apply(&[issue(1)]).await.unwrap(), [Outcome::Committed(Some(SessionNumber(1)))]);
+    assert_eq!(store.latest(), Some(at(0)), "that of the records");
+    assert!(matches!(store.apply(&[issue(1)]).await.unwrap()[..], [Outcome::Committed(Some(_))]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -354,7 +362,8 @@ fn in_words(table: &Table, is_sqlite: bool) -> String {
                 format!("encode(convert_to({name}, 'UTF8'), 'hex')")
             }
         };
-        format!("coalesce({word}, 'NULL')")
+        // SQLite's `hex` makes an empty text of NULL.
+        format!("CASE WHEN {name} IS NULL THEN 'NULL' ELSE {word} END")
     });
     let row = columns.collect::<Vec<_>>().join(" || ',' || ");
     format!("SELECT {row} FROM \"{}\" ORDER BY {}", table.name, table.order())

@@ -115,7 +115,7 @@ impl Arrival {
         }
         for table in ["ended_session", "audit"] {
             let last = client.query_one(&format!("SELECT coalesce(max(place), 0) FROM {table}"), &[]).await?;
-            let next = last.try_get::<_, i64>(0)?.max(0) + 1;
+            let next = last.try_get::<_, i64>(0)?.max(0).saturating_add(1);
             client
                 .batch_execute(&format!("ALTER TABLE {table} ALTER COLUMN place RESTART WITH {next}"))
                 .await?;
