@@ -158,7 +158,7 @@ impl Administration {
     /// Admits the holder of a token, if they are an administrator. This is a use of the token.
     pub async fn admit(self: &Arc<Self>, token: &PlainToken, origin: &Origin) -> Answer<Administrator> {
         let live = self.doorkeeper.verify(token).await?.ok_or(AdminError::InvalidToken)?;
-        let identity = live.subject.identity();
+        let identity = &live.identity;
         let holder = self.doorkeeper.find_holder(&live).await?;
         if !holder.is_some_and(|holder| holder.is_administrator()) {
             return Err(AdminError::Forbidden(

@@ -36,7 +36,7 @@ use crate::{
     requirement::{Requirements, Unmet},
     rules::{Rules, SHORTEST_OWN_LIFETIME},
     session::{Departed, Identity, Method, PastSession, Session},
-    session_table::{Held, Live, SHARDS},
+    session_table::{Held, Live, LiveRef, SHARDS},
     sessions::Sessions,
     sync::{AtomicI64, AtomicU64, Mutex, Ordering, lock},
 };
@@ -168,7 +168,28 @@ impl Doorkeeper {
     /// Uses a token: says whom it speaks for and restarts its idle time. `None`: it is not in force. An error says that
     /// nothing is known of it.
     pub async fn verify(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
-        self.parts.sessions.find_live(&token.digest(), true, &self.parts.journal).await
+        self.look(token, true, |live| live.to_owned()).await
+    }
+
+    /// Uses a token, or only looks at it, and says what `f` makes of its session, of which nothing is copied. `f` must not
+    /// wait for anything.
+    pub async fn look<T>(
+        &self,
+        token: &PlainToken,
+        is_use: bool,
+        f: impl FnMut(LiveRef<'_>) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        self.parts.sessions.find(&token.digest(), is_use, &self.parts.journal, f).await
+    }
+
+    /// As [`Self::look`], if nothing needs to be waited for, as for almost every verification. `None`: something does.
+    pub fn look_now<T>(
+        &self,
+        token: &PlainToken,
+        is_use: bool,
+        f: impl FnOnce(LiveRef<'_>) -> T,
+    ) -> Option<Result<Option<T>, StoreError>> {
+        self.parts.sessions.find_now(&token.digest(), is_use, f)
     }
 
     /// Verifies a token at a route that demands something beside. What does not meet it is no use of the token.
@@ -180,7 +201,7 @@ impl Doorkeeper {
         is_use: bool,
     ) -> Result<Live, CheckError> {
         let live = self.peek(token).await?.ok_or(CheckError::InvalidToken)?;
-        if let Some(unmet) = requirements.unmet_by(live.subject.identity()) {
+        if let Some(unmet) = requirements.unmet_by(&live.identity) {
             return Err(CheckError::Unmet(unmet));
         }
         if requirements.asks_for_role() || requirements.asks_for_address() {
@@ -200,7 +221,7 @@ impl Doorkeeper {
 
     /// Looks at a token without using it.
     pub async fn peek(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
-        self.parts.sessions.find_live(&token.digest(), false, &self.parts.journal).await
+        self.look(token, false, |live| live.to_owned()).await
     }
 
     /// Has these tokens' sessions at hand for whoever is about to ask for many, one after the other.
@@ -208,19 +229,27 @@ impl Doorkeeper {
         self.parts.sessions.prepare(tokens.map(|token| token.digest())).await;
     }
 
-    /// Uses a token on behalf of a service that asks about it, or only looks at it. A caller who may not see the token neither learns of it
+    /// Uses a token on behalf of a service that asks about it, or only looks at it, and says what `f` makes of its session. A caller who may not see the token neither learns of it
     /// nor keeps it alive (`security.md` T8).
-    pub async fn introspect(
+    pub async fn introspect<T>(
         &self,
         token: &PlainToken,
         caller: Caller,
         is_use: bool,
-    ) -> Result<Option<Live>, IntrospectError> {
+        mut f: impl FnMut(LiveRef<'_>) -> T,
+    ) -> Result<Option<T>, IntrospectError> {
         if !caller.may_introspect {
             return Err(IntrospectError::MayNot);
         }
-        let live = self.peek(token).await?.filter(|live| caller.may_see(live.subject.identity()));
-        Ok(if is_use && live.is_some() { self.verify(token).await? } else { live })
+        let found = self.look(token, false, |live| {
+            let may_see = caller.may_see(live.identity.organisation);
+            if is_use { (may_see, None) } else { (may_see, may_see.then(|| f(live))) }
+        });
+        match found.await? {
+            Some((true, None)) => Ok(self.look(token, true, f).await?),
+            Some((_, told)) => Ok(told),
+            None => Ok(None),
+        }
     }
 
     /// Releases a token, durable and in force when this returns. A token that is unknown or was released before is
@@ -236,7 +265,7 @@ impl Doorkeeper {
         let Some((known, identity)) = self.parts.sessions.examine(session).await? else {
             return self.parts.sessions.settle().await;
         };
-        if caller.is_some_and(|caller| !caller.may_see(&identity)) {
+        if caller.is_some_and(|caller| !caller.may_see(identity.organisation)) {
             return Ok(());
         }
         let audit = AuditRecord {

@@ -18,7 +18,7 @@ use crate::{
     id::{OrganisationId, SessionId},
     journal::{Journal, StoreError},
     session::{Identity, PastSession},
-    session_table::{Live, SessionFilter, SessionPlace, SessionTable, Use},
+    session_table::{Listing, Live, LiveRef, SessionFilter, SessionPlace, SessionTable, Use},
 };
 
 /// The live sessions.
@@ -63,19 +63,35 @@ impl Sessions {
         }
     }
 
-    /// Finds the live session of a token, and makes this moment its last use if it `is_use`.
-    pub async fn find_live(
+    /// Finds the live session of a token, makes this moment its last use if it `is_use`, and says what `f` makes of it. `None`
+    /// if that takes waiting: for the store, or until the use is written.
+    pub fn find_now<T>(
+        &self,
+        digest: &TokenDigest,
+        is_use: bool,
+        f: impl FnOnce(LiveRef<'_>) -> T,
+    ) -> Option<Result<Option<T>, StoreError>> {
+        match &self.0 {
+            Known::All(table, clock) => Some(Ok(table.look(digest, clock.now(), is_use, f))),
+            Known::Some(copy) => copy.find_now(digest, is_use, f),
+        }
+    }
+
+    /// As [`Self::find_now`], waiting if need be.
+    pub async fn find<T>(
         &self,
         digest: &TokenDigest,
         is_use: bool,
         journal: &Journal,
-    ) -> Result<Option<Live>, StoreError> {
-        match &self.0 {
-            Known::All(table, clock) => {
-                let now = clock.now();
-                Ok(if is_use { table.slide(digest, now) } else { table.peek(digest, now) })
+        mut f: impl FnMut(LiveRef<'_>) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        match (self.find_now(digest, is_use, &mut f), &self.0) {
+            (Some(found), _) => found,
+            (None, Known::All(..)) => Ok(None),
+            (None, Known::Some(copy)) => {
+                let live = copy.find_live(digest, is_use, journal).await?;
+                Ok(live.map(|live| f(live.borrow())))
             }
-            Known::Some(copy) => copy.find_live(digest, is_use, journal).await,
         }
     }
 
@@ -91,10 +107,7 @@ impl Sessions {
     /// must not depend on the moment at which it looks, and for those who ask how it stands.
     pub async fn examine(&self, session: SessionId) -> Result<Option<(PastSession, Identity)>, StoreError> {
         match &self.0 {
-            Known::All(table, _) => {
-                let found = table.examine(session);
-                Ok(found.map(|(past, subject)| (past, subject.identity().clone())))
-            }
+            Known::All(table, _) => Ok(table.examine(session)),
             Known::Some(copy) => copy.examine(session).await,
         }
     }
@@ -133,7 +146,13 @@ impl Sessions {
         limit: usize,
     ) -> Result<Vec<Live>, StoreError> {
         match &self.0 {
-            Known::All(table, clock) => Ok(table.list(organisation, &filter, after, limit, clock.now())),
+            Known::All(table, clock) => {
+                let mut listing = Listing::new(table, organisation, filter, after, limit, clock.now());
+                while listing.look_further() {
+                    tokio::task::yield_now().await;
+                }
+                Ok(listing.finish())
+            }
             Known::Some(copy) => copy.list(organisation, filter, after, limit).await,
         }
     }

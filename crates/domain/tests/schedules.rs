@@ -448,7 +448,7 @@ fn a_list_during_a_rename_misses_nothing() {
             });
         });
         let live = table.peek(&digest(1), after(1)).expect("it is live");
-        assert_eq!(live.subject.identity().username, "zoe2");
+        assert_eq!(live.identity.username, "zoe2");
     });
 }
 

@@ -12,7 +12,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
 };
 use axum_reverse_proxy::TunnelGuard;
@@ -149,7 +149,8 @@ impl Gateway {
         let mut told = Told {
             method: request.method().clone(),
             id: RequestId::new(self.seed, self.next.fetch_add(1, Ordering::Relaxed)),
-            address: origin::client(&self.proxies, request.extensions(), request.headers()),
+            address: peer(request.extensions())
+                .map(|peer| origin::client(&self.proxies, peer, request.headers())),
             route: None,
             code: "OK",
         };
@@ -212,8 +213,7 @@ impl Gateway {
         let route = &self.routes.all()[place];
         refuse_two_meanings(&parts.headers, &parts.method, &body)?;
 
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let (Some(peer), Some(client)) = (peer, told.address) else {
+        let (Some(peer), Some(client)) = (peer(&parts.extensions), told.address) else {
             tracing::error!("a request has no address");
             return Err(Refusal::unavailable());
         };
@@ -352,4 +352,8 @@ fn forwarded_address(route: &Route, path: &Path, query: Option<&str>) -> Result<
         address.push_str(&query);
     }
     address.parse().map_err(|_| Refusal::malformed("The address cannot be read; check it."))
+}
+/// Who is at the other end of the connection.
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }

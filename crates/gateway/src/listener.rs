@@ -76,18 +76,12 @@ pub async fn serve_operators(
     header_timeout: Duration,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let service = service_fn(move |request: Request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let gateway = gateway.clone();
         async move { Ok::<Response, Infallible>(gateway.answer_operator(request.uri().path()).await) }
     });
-    doorward_http::listener::serve(
-        listener,
-        service,
-        None,
-        doorward_http::listener::Bounds { header_timeout },
-        handle,
-    )
-    .await
+    let bounds = doorward_http::listener::Bounds { header_timeout };
+    doorward_http::listener::serve_with(listener, move |_| service.clone(), None, bounds, handle).await
 }
 
 /// Takes as many connections as there are places.

@@ -1,24 +1,26 @@
 //! The outermost service of a listener: what every request passes, whatever it asks for.
 //!
-//! It gives the request its id, finds the client's address, forgives what is harmless in a path, answers 200 to everything on the mount for
-//! existing CRM.COM clients, keeps answers out of caches, counts and logs. It is one future and no boxes, for every
-//! verification goes through it.
+//! It gives the request its id, finds the client's address, forgives what is harmless in a path, answers 200 to
+//! everything on the mount for existing CRM.COM clients, keeps answers out of caches, counts and logs. A plain
+//! verification that needs to wait for nothing is answered right here: the way through the router, with all that it can
+//! do, costs more than the verification.
 
 use std::{
     convert::Infallible,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
-    Router,
-    extract::Request,
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header},
     response::Response,
     routing::future::RouteFuture,
 };
@@ -31,92 +33,119 @@ use crate::{
     metrics::Metrics,
     origin::{self, Arrival, RequestId},
     router::{Endpoint, Mount},
+    routes::verify,
+    state::State,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A listener's service around its [`Router`].
+/// A listener's service around its [`Router`]. Each request costs a copy of it, which is one count.
 #[derive(Clone)]
 pub struct Front {
+    shared: Arc<Shared>,
+    /// Who is at the other end of the connection that this is for.
+    peer: Option<IpAddr>,
+}
+
+struct Shared {
     inner: Router,
-    forgives: bool,
+    paths: Paths,
     metrics: Arc<Metrics>,
     proxies: Arc<TrustedProxies>,
-    ids: Arc<RequestIds>,
+    seed: u32,
+    next_id: AtomicU32,
+}
+
+/// What a listener makes of paths.
+pub(crate) enum Paths {
+    /// Harmless differences are forgiven, and plain verifications answered at once.
+    Forgiven(State),
+    /// They stay as they are: pages of a browser tell `/docs` from `/docs/`.
+    Exact,
 }
 
 impl Front {
     /// Puts the front before a router. Of `proxies` it believes where a request comes from; `seed` tells this run's
     /// request ids from those of other runs.
-    pub fn new(inner: Router, metrics: Arc<Metrics>, proxies: Arc<TrustedProxies>, seed: u32) -> Self {
-        let ids = Arc::new(RequestIds { seed, next: AtomicU32::new(0) });
-        Self { inner, forgives: true, metrics, proxies, ids }
+    pub(crate) fn new(
+        inner: Router,
+        paths: Paths,
+        metrics: Arc<Metrics>,
+        proxies: Arc<TrustedProxies>,
+        seed: u32,
+    ) -> Self {
+        let next_id = AtomicU32::new(0);
+        Self { shared: Arc::new(Shared { inner, paths, metrics, proxies, seed, next_id }), peer: None }
     }
 
-    /// Leaves paths as they are: pages of a browser tell `/docs` from `/docs/`.
-    #[must_use]
-    pub fn with_exact_paths(self) -> Self {
-        Self { forgives: false, ..self }
+    /// The same for the requests of one connection.
+    pub(crate) fn of_peer(&self, peer: SocketAddr) -> Self {
+        Self { peer: Some(peer.ip()), shared: self.shared.clone() }
+    }
+
+    fn next_id(&self) -> RequestId {
+        RequestId::new(self.shared.seed, self.shared.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The client's address; not found out before it is asked for.
+    fn address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        Some(origin::client(&self.shared.proxies, self.peer?, headers))
     }
 }
 
-struct RequestIds {
-    seed: u32,
-    next: AtomicU32,
-}
-
-impl RequestIds {
-    fn next(&self) -> RequestId {
-        RequestId::new(self.seed, self.next.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl Service<Request> for Front {
+impl<B> Service<Request<B>> for Front
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     type Response = Response;
     type Error = Infallible;
     type Future = Answering;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request>::poll_ready(&mut self.inner, cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router always is.
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request) -> Answering {
+    fn call(&mut self, mut request: Request<B>) -> Answering {
         let began = Instant::now();
-        if self.forgives {
+        let id = self.next_id();
+        let Shared { inner, paths, metrics, .. } = &*self.shared;
+        if let Paths::Forgiven(state) = paths {
+            if let Some(response) = verify::answer_now(state, request.uri(), request.headers()) {
+                let address = || self.address(request.headers());
+                let answered = Answered { endpoint: Endpoint::Verify, method: request.method(), id, began };
+                return Answering::Now { response: Some(answered.dress(response, metrics, address)) };
+            }
             forgive_path(request.uri_mut());
         }
         let (mount, endpoint) = Endpoint::of(request.uri().path());
-        let address = origin::client(&self.proxies, request.extensions(), request.headers());
-        let arrival = Arrival { id: self.ids.next(), address };
-        let told = Told { method: request.method().clone(), arrival };
+        let arrival = Arrival { id, peer: self.peer, address: self.address(request.headers()) };
+        let method = request.method().clone();
         request.extensions_mut().insert(arrival);
-        Answering {
-            inner: self.inner.call(request),
-            metrics: self.metrics.clone(),
-            mount,
-            endpoint,
-            told,
-            began,
-        }
+        let inner = inner.clone().call(request.map(Body::new));
+        Answering::Routed { inner, shared: self.shared.clone(), mount, endpoint, method, arrival, began }
     }
-}
-
-/// What the log says about a request.
-struct Told {
-    method: Method,
-    arrival: Arrival,
 }
 
 pin_project! {
     /// A request being answered.
-    pub struct Answering {
-        #[pin]
-        inner: RouteFuture<Infallible>,
-        metrics: Arc<Metrics>,
-        mount: Mount,
-        endpoint: Endpoint,
-        told: Told,
-        began: Instant,
+    #[project = Answer]
+    #[expect(clippy::large_enum_variant, reason = "a box would cost every request an allocation")]
+    pub enum Answering {
+        /// It is.
+        Now { response: Option<Response> },
+        /// By the router.
+        Routed {
+            #[pin]
+            inner: RouteFuture<Infallible>,
+            shared: Arc<Shared>,
+            mount: Mount,
+            endpoint: Endpoint,
+            method: Method,
+            arrival: Arrival,
+            began: Instant,
+        },
     }
 }
 
@@ -124,48 +153,77 @@ impl Future for Answering {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(mut response) = ready!(this.inner.poll(cx));
-        let code = response.extensions().get::<ErrorCode>().copied();
-        let status = response.status();
-        if *this.mount == Mount::CrmCom {
-            *response.status_mut() = StatusCode::OK;
+        match self.project() {
+            Answer::Now { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                // Asked again after it has answered.
+                None => Poll::Pending,
+            },
+            Answer::Routed { inner, shared, mount, endpoint, method, arrival, began } => {
+                let Ok(mut response) = ready!(inner.poll(cx));
+                let answered = Answered { endpoint: *endpoint, method, id: arrival.id, began: *began };
+                response = answered.dress(response, &shared.metrics, || arrival.address);
+                if *mount == Mount::CrmCom {
+                    *response.status_mut() = StatusCode::OK;
+                }
+                Poll::Ready(Ok(response))
+            }
         }
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(id) = HeaderValue::from_str(this.told.arrival.id.as_str()) {
-            headers.insert(REQUEST_ID, id);
-        }
-        let took = this.began.elapsed();
-        this.metrics.request(*this.endpoint, code, status.is_success(), took);
-        log(*this.endpoint, this.told, status, code, took);
-        Poll::Ready(Ok(response))
     }
 }
 
-/// One line a request, without anything of its address or body: a token may be in either (`security.md` H2).
-fn log(
+/// A request that has been answered.
+struct Answered<'a> {
     endpoint: Endpoint,
-    told: &Told,
-    status: StatusCode,
-    code: Option<ErrorCode>,
-    took: std::time::Duration,
-) {
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                endpoint = endpoint.as_str(),
-                method = %told.method,
-                status = status.as_u16(),
-                code = code.map_or("OK", |code| code.0),
-                took_us = took.as_micros() as u64,
-                address = told.arrival.address.map(tracing::field::display),
-                request_id = told.arrival.id.as_str(),
-                "answered"
-            )
-        };
+    method: &'a Method,
+    id: RequestId,
+    began: Instant,
+}
+
+impl Answered<'_> {
+    /// Puts on an answer what all have, counts it and logs it.
+    fn dress(
+        self,
+        mut response: Response,
+        metrics: &Metrics,
+        address: impl FnOnce() -> Option<IpAddr>,
+    ) -> Response {
+        let code = response.extensions().get::<ErrorCode>().copied();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(id) = HeaderValue::from_str(self.id.as_str()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        let (took, status) = (self.began.elapsed(), response.status());
+        metrics.request(self.endpoint, code, status.is_success(), took);
+        self.log(status, code, took, address);
+        response
     }
-    if endpoint.is_asked_all_the_time() { line!(debug) } else { line!(info) }
+
+    /// One line a request, without anything of its address or body: a token may be in either (`security.md` H2).
+    fn log(
+        self,
+        status: StatusCode,
+        code: Option<ErrorCode>,
+        took: Duration,
+        address: impl FnOnce() -> Option<IpAddr>,
+    ) {
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    endpoint = self.endpoint.as_str(),
+                    method = %self.method,
+                    status = status.as_u16(),
+                    code = code.map_or("OK", |code| code.0),
+                    took_us = took.as_micros() as u64,
+                    address = address().map(tracing::field::display),
+                    request_id = self.id.as_str(),
+                    "answered"
+                )
+            };
+        }
+        if self.endpoint.is_asked_all_the_time() { line!(debug) } else { line!(info) }
+    }
 }
 
 /// Makes the path of the contract out of one that differs harmlessly: doubled or trailing slashes, and case.

@@ -1,12 +1,14 @@
 //! A listener: connections in, bounded in every direction, until it is told to stop.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::ready, io, net::SocketAddr, time::Duration};
 
-use axum::{ServiceExt, body::Body, extract::Request, response::Response};
+use axum::{http::Request, response::Response};
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
-use tower::Service;
+use tower::{Service, service_fn};
+
+use crate::Front;
 
 /// Bounds on a connection, applied before a request is looked at (`security.md` H5). Everything is off by default in
 /// the layers below, so everything is set here.
@@ -38,48 +40,38 @@ impl Bounds {
 }
 
 /// Serves connections until `handle` says stop; then those in progress are finished.
-pub async fn serve<S, F>(
+pub async fn serve(
     listener: std::net::TcpListener,
-    service: S,
+    front: Front,
+    tls: Option<RustlsConfig>,
+    bounds: Bounds,
+    handle: Handle<SocketAddr>,
+) -> io::Result<()> {
+    serve_with(listener, move |peer| front.of_peer(peer), tls, bounds, handle).await
+}
+
+/// As [`serve`], with the service that is made for each connection.
+pub async fn serve_with<S>(
+    listener: std::net::TcpListener,
+    service_of: impl Fn(SocketAddr) -> S,
     tls: Option<RustlsConfig>,
     bounds: Bounds,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()>
 where
-    S: Service<Request, Response = Response, Error = std::convert::Infallible, Future = F>
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
-        + Sync
         + 'static,
-    F: Future<Output = Result<Response, std::convert::Infallible>> + Send + 'static,
 {
-    let service = Boxed(service);
-    let service = ServiceExt::<Request<Incoming>>::into_make_service_with_connect_info::<SocketAddr>(service);
+    let services = service_fn(move |peer| ready(Ok::<_, Infallible>(service_of(peer))));
     let mut server =
         axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(bounds.header_timeout);
     bounds.apply(server.http_builder());
     match tls {
         Some(config) => {
-            server.acceptor(axum_server::tls_rustls::RustlsAcceptor::new(config)).serve(service).await
+            server.acceptor(axum_server::tls_rustls::RustlsAcceptor::new(config)).serve(services).await
         }
-        None => server.serve(service).await,
-    }
-}
-
-/// Takes requests with the body that the server below makes, and hands them on with axum's.
-#[derive(Clone)]
-struct Boxed<S>(S);
-
-impl<S: Service<Request>> Service<Request<Incoming>> for Boxed<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> S::Future {
-        self.0.call(request.map(Body::new))
+        None => server.serve(services).await,
     }
 }

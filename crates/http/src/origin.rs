@@ -1,13 +1,9 @@
 //! Where a request comes from: the client's address and the request's id, both found by [`crate::Front`].
 
-use std::{
-    convert::Infallible,
-    iter,
-    net::{IpAddr, SocketAddr},
-};
+use std::{convert::Infallible, iter, net::IpAddr};
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::FromRequestParts,
     http::{Extensions, HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
 use doorward_domain::{address::TrustedProxies, audit::Origin};
@@ -36,16 +32,17 @@ impl RequestId {
 pub struct Arrival {
     /// The id that it gave the request.
     pub id: RequestId,
-    /// The client's address; `None` only where there is no connection.
+    /// Who is at the other end of the connection; `None` only where there is none.
+    pub peer: Option<IpAddr>,
+    /// The client's address, which is another behind a proxy that is trusted.
     pub address: Option<IpAddr>,
 }
 
 /// The address of the client: the peer's, unless that is a trusted proxy, whose headers are believed.
-pub fn client(proxies: &TrustedProxies, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
-    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+pub fn client(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     // Looked up when it is asked for: most requests come from no proxy.
     let values = iter::once_with(|| headers.get_all(FORWARDED_FOR)).flatten();
-    Some(proxies.client(peer.ip(), values.map(HeaderValue::as_bytes)))
+    proxies.client(peer, values.map(HeaderValue::as_bytes))
 }
 
 /// Extracts the [`Origin`] of a request that passed [`crate::Front`].

@@ -14,6 +14,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
     error::ApiError,
+    front::Paths,
     problem::Problem,
     routes::{
         admin, batch, ext_authz, health, introspect, key_token, password, release, revoke, token, verify,
@@ -271,17 +272,17 @@ impl Endpoint {
 /// Builds the API listener's service.
 pub fn api_service(state: State, seed: u32) -> crate::Front {
     let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
-    crate::Front::new(api(state), metrics, proxies, seed)
+    crate::Front::new(api(state.clone()), Paths::Forgiven(state), metrics, proxies, seed)
 }
 
 /// Builds the admin listener's service.
 pub fn admin_service(state: State, seed: u32) -> crate::Front {
     let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
-    crate::Front::new(admin(state), metrics, proxies, seed).with_exact_paths()
+    crate::Front::new(admin(state), Paths::Exact, metrics, proxies, seed)
 }
 
 /// Builds the service of the listener that Envoy asks, if there is one.
 pub fn ext_authz_service(state: State, seed: u32) -> crate::Front {
     let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
-    crate::Front::new(ext_authz::router(state), metrics, proxies, seed).with_exact_paths()
+    crate::Front::new(ext_authz::router(state), Paths::Exact, metrics, proxies, seed)
 }

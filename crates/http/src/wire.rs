@@ -1,6 +1,9 @@
 //! What goes over the wire, as types: the data of answers, and for the API document the bodies of requests.
 
-use doorward_domain::{clock::Timestamp, session_table::Live};
+use doorward_domain::{
+    clock::Timestamp,
+    session_table::{Live, LiveRef},
+};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -11,10 +14,36 @@ pub mod evidence;
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339(pub Timestamp);
 
+impl Rfc3339 {
+    /// The last time that has a year of four digits.
+    const LAST: i64 = 253_402_300_799_999;
+
+    /// The text, without the cost of formatting. Times before 1970 are shown as that, times after 9999 as its end.
+    pub fn text(self) -> [u8; 24] {
+        let millis = self.0.as_millis().clamp(0, Self::LAST);
+        let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
+        let date = jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(days));
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut write = |place: usize, digits: usize, mut value: i64| {
+            for digit in text[place..place + digits].iter_mut().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        };
+        write(0, 4, date.year().into());
+        write(5, 2, date.month().into());
+        write(8, 2, date.day().into());
+        write(11, 2, of_day / 3_600_000);
+        write(14, 2, of_day / 60_000 % 60);
+        write(17, 2, of_day / 1_000 % 60);
+        write(20, 3, of_day % 1_000);
+        text
+    }
+}
+
 impl std::fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = jiff::Timestamp::from_millisecond(self.0.as_millis()).unwrap_or(jiff::Timestamp::MAX);
-        write!(f, "{time:.3}")
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -116,7 +145,7 @@ pub struct TokenDetails {
     user: Named,
     /// `password` or `web_api_key`.
     method: &'static str,
-    /// When it was issued, to the second.
+    /// When it was issued.
     #[schema(value_type = String, format = DateTime)]
     issued_at: Rfc3339,
     /// When it was last used.
@@ -129,7 +158,7 @@ pub struct TokenDetails {
 
 impl From<&Live> for TokenDetails {
     fn from(live: &Live) -> Self {
-        let identity = live.subject.identity();
+        let identity = &live.identity;
         let named = |id: String, name: &str| Named { id, name: name.to_owned() };
         Self {
             organisation: named(identity.organisation.to_string(), &identity.organisation_code),
@@ -144,7 +173,8 @@ impl From<&Live> for TokenDetails {
 }
 
 /// What a service learns about an active token (RFC 7662, section 2.2).
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes an answer for the API document; it is written by hand")]
 pub struct Introspection {
     /// True: an inactive token is answered `{"active":false}` and nothing more.
     active: bool,
@@ -164,27 +194,45 @@ pub struct Introspection {
     method: &'static str,
 }
 
-impl From<&Live> for Introspection {
-    fn from(live: &Live) -> Self {
-        let identity = live.subject.identity();
-        Self {
-            active: true,
-            token_type: "Bearer",
-            sub: identity.user.to_string(),
-            username: identity.username.clone(),
-            iat: live.issued_at.as_millis() / 1000,
-            exp: live.expires_at.as_millis() / 1000,
-            organisation: identity.organisation_code.clone(),
-            organisation_id: identity.organisation.to_string(),
-            unit: identity.unit_name.clone(),
-            unit_id: identity.unit.to_string(),
-            method: identity.method.as_str(),
-        }
+impl Introspection {
+    /// Writes the answer for a live session as JSON. By hand, for services ask about every call that they get.
+    pub fn write(live: LiveRef<'_>, json: &mut Vec<u8>) {
+        let identity = live.identity;
+        json.extend_from_slice(br#"{"active":true,"token_type":"Bearer","sub":""#);
+        json.extend_from_slice(&identity.user.to_hex());
+        json.extend_from_slice(br#"","username":"#);
+        write_value(json, identity.username);
+        json.extend_from_slice(br#","iat":"#);
+        write_value(json, live.issued_at.as_millis() / 1000);
+        json.extend_from_slice(br#","exp":"#);
+        write_value(json, live.expires_at.as_millis() / 1000);
+        json.extend_from_slice(br#","organisation":"#);
+        write_value(json, identity.organisation_code);
+        json.extend_from_slice(br#","organisation_id":""#);
+        json.extend_from_slice(&identity.organisation.to_hex());
+        json.extend_from_slice(br#"","unit":"#);
+        write_value(json, identity.unit_name);
+        json.extend_from_slice(br#","unit_id":""#);
+        json.extend_from_slice(&identity.unit.to_hex());
+        json.extend_from_slice(br#"","method":""#);
+        json.extend_from_slice(identity.method.as_str().as_bytes());
+        json.extend_from_slice(br#""}"#);
     }
+}
+
+/// Writes a number or a text, which does not fail.
+fn write_value(json: &mut Vec<u8>, value: impl Serialize) {
+    let _ = serde_json::to_writer(json, &value);
 }
 
 #[cfg(test)]
 mod tests {
+    use doorward_domain::{
+        id::{OrganisationId, SessionId, UnitId, UserId},
+        session::{Method, SessionNumber},
+        session_table::IdentityRef,
+    };
+
     use super::*;
 
     #[test]
@@ -197,6 +245,46 @@ mod tests {
             Rfc3339(Timestamp::from_millis(1_795_491_362_000)).to_string(),
             "2026-11-24T03:36:02.000Z"
         );
-        assert!(Rfc3339(Timestamp::from_millis(i64::MAX)).to_string().starts_with("9999-12-"));
+        assert_eq!(Rfc3339(Timestamp::from_millis(i64::MAX)).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Rfc3339(Timestamp::from_millis(-1)).to_string(), "1970-01-01T00:00:00.000Z");
+        for days in 0..(Rfc3339::LAST / 86_400_000) {
+            let millis = days * 86_400_000 + days % 86_400_000;
+            let time = jiff::Timestamp::from_millisecond(millis).unwrap();
+            assert_eq!(Rfc3339(Timestamp::from_millis(millis)).to_string(), format!("{time:.3}"));
+        }
+    }
+
+    #[test]
+    fn an_introspection_is_json_whatever_the_names() {
+        let [organisation, unit, user] = [1, 2, 3].map(|n| [n; 16]);
+        let identity = IdentityRef {
+            organisation: OrganisationId::from_bytes(organisation),
+            organisation_code: "AC\"ME\\",
+            is_operator: false,
+            unit: UnitId::from_bytes(unit),
+            unit_name: "Zoë\n\u{1}",
+            user: UserId::from_bytes(user),
+            username: "",
+            method: Method::Password,
+        };
+        let at = Timestamp::from_millis;
+        let live = LiveRef {
+            id: SessionId::from_bytes(user),
+            number: SessionNumber(1),
+            identity,
+            issued_at: at(1_999),
+            last_used_at: at(2_000),
+            expires_at: at(3_001),
+        };
+        let mut json = Vec::new();
+        Introspection::write(live, &mut json);
+        let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let id = |digits: &str| digits.repeat(16);
+        let expected = serde_json::json!({
+            "active": true, "token_type": "Bearer", "sub": id("03"), "username": "", "iat": 1, "exp": 3,
+            "organisation": "AC\"ME\\", "organisation_id": id("01"), "unit": "Zoë\n\u{1}", "unit_id": id("02"),
+            "method": "password",
+        });
+        assert_eq!(read, expected);
     }
 }

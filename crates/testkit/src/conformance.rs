@@ -97,7 +97,7 @@ impl From<Live> for Found {
     fn from(live: Live) -> Self {
         Self {
             number: live.number,
-            identity: live.subject.identity().clone(),
+            identity: live.identity,
             issued_at: live.issued_at,
             last_used_at: live.last_used_at,
             expires_at: live.expires_at,

@@ -39,7 +39,7 @@ pub enum WhichSessions {
 
 /// The text of a place, which comes back as the cursor of the next page.
 fn write_place(live: &Live) -> String {
-    let identity = live.subject.identity();
+    let identity = &live.identity;
     let key = identity.method.key().map_or_else(String::new, |key| key.to_string());
     format!("{}.{}.{key}.{}", identity.user, identity.unit, live.number.0)
 }

@@ -44,10 +44,10 @@ pub enum IntrospectError {
 }
 
 impl Caller {
-    /// Whether this caller may learn anything about this token: those of its own organisation, or all for the
+    /// Whether this caller may learn anything about tokens of an organisation: those of its own, or all for the
     /// operator organisation (`security.md` T8).
-    pub(super) fn may_see(&self, identity: &Identity) -> bool {
-        self.is_operator || self.organisation == identity.organisation
+    pub(super) fn may_see(&self, organisation: OrganisationId) -> bool {
+        self.is_operator || self.organisation == organisation
     }
 }
 
@@ -158,13 +158,13 @@ impl Doorkeeper {
     pub async fn identify_holder(&self, token: &PlainToken) -> Result<Option<Caller>, StoreError> {
         let Some(live) = self.verify(token).await? else { return Ok(None) };
         let Some(holder) = self.find_holder(&live).await? else { return Ok(None) };
-        let Identity { user, organisation, is_operator, .. } = *live.subject.identity();
+        let Identity { user, organisation, is_operator, .. } = live.identity;
         Ok(Some(Caller { user, organisation, is_operator, may_introspect: holder.may_introspect() }))
     }
 
     /// What the holder of a token may do; `None` if they are not there any more.
     pub(crate) async fn find_holder(&self, live: &Live) -> Result<Option<Arc<Holder>>, StoreError> {
-        let identity = live.subject.identity();
+        let identity = &live.identity;
         let (who, changes) = ((identity.user, identity.method.key()), self.parts.journal.changes());
         let known = read(&self.callers.holders).get(&who, changes).cloned();
         if let Some(holder) = known {

@@ -556,7 +556,7 @@ fn stopping_ends_a_journal_that_is_broken_already() {
 fn a_rename_is_shown_when_it_is_answered() {
     let fixture = Fixture::new();
     fixture.commit(issue(1), Some(1));
-    let identity = || fixture.table.peek(&digest(1), NOW).unwrap().subject.identity().clone();
+    let identity = || fixture.table.peek(&digest(1), NOW).unwrap().identity;
     let before = identity();
     let submitted = fixture.submit_alone(update_user("zoe2", Status::Active, false));
     fixture.answer([Outcome::Stale]);

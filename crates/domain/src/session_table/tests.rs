@@ -1,5 +1,7 @@
 //! The table by examples, then against a model that keeps its sessions in a list and reckons in plain integers.
 
+use std::collections::BTreeSet;
+
 use proptest::{prelude::*, sample::Index};
 use sha2::{Digest, Sha256};
 
@@ -12,8 +14,9 @@ use crate::{
 /// When the tests begin: not on a whole second.
 const START: i64 = 1_700_000_000_123;
 const HOUR: i64 = 3_600_000;
-/// The last moment for which the table tells the time of issue: in the year 2106.
-const LAST: i64 = u32::MAX as i64 * 1000;
+/// The last moment for which the table tells the last use of a session that was issued when the tests began: in the year
+/// 2058.
+const LAST: i64 = START + (1 << 40) - 1;
 
 fn after(millis: i64) -> Timestamp {
     Timestamp::from_millis(START + millis)
@@ -96,8 +99,8 @@ fn finds_what_was_issued() {
     let table = with_one_session();
     let live = table.peek(&digest(1), after(3)).unwrap();
     assert_eq!(live.number, SessionNumber(1));
-    assert_eq!(live.subject.identity(), &somebody());
-    assert_eq!(live.issued_at, Timestamp::from_millis(1_700_000_000_000), "to the second");
+    assert_eq!(&live.identity, &somebody());
+    assert_eq!(live.issued_at, after(0));
     assert_eq!((live.last_used_at, live.expires_at), (after(0), after(10)));
     assert!(table.peek(&digest(2), after(3)).is_none());
 }
@@ -108,9 +111,9 @@ fn finds_what_was_issued() {
 fn t3_a_release_finds_what_has_expired_and_ends_it_for_late_uses_too() {
     let table = with_one_session();
     assert!(table.peek(&digest(1), after(10)).is_none());
-    assert_eq!(table.find(digest(1).session()).unwrap().0, SessionNumber(1));
+    assert_eq!(table.examine(digest(1).session()).unwrap().0.number, SessionNumber(1));
     table.remove(digest(1).session());
-    assert!(table.find(digest(1).session()).is_none());
+    assert!(table.examine(digest(1).session()).is_none());
     assert!(table.slide(&digest(1), after(9)).is_none());
 }
 
@@ -327,8 +330,8 @@ fn subjects_are_forgotten_when_no_session_speaks_for_them() {
     let table = with_one_session();
     table.insert(SessionNumber(2), &session(2, None, HOUR), &identity(1, 1, 2, Method::Password));
     let known = || {
-        let subjects = lock(&table.subjects);
-        (subjects.by_user.len(), subjects.units.len(), subjects.organisations.len())
+        let (users, units, organisations) = table.subjects.known();
+        (users.len(), units.len(), organisations.len())
     };
     table.forget_unused_subjects();
     assert_eq!(known(), (2, 1, 1));
@@ -337,11 +340,7 @@ fn subjects_are_forgotten_when_no_session_speaks_for_them() {
     table.forget_unused_subjects();
     assert_eq!(known(), (1, 1, 1), "the unit has another user");
 
-    let live = table.peek(&digest(2), after(0)).unwrap();
     table.remove(digest(2).session());
-    table.forget_unused_subjects();
-    assert_eq!(known(), (1, 1, 1), "an answer still speaks for them");
-    drop(live);
     table.forget_unused_subjects();
     assert_eq!(known(), (0, 0, 0));
 
@@ -362,7 +361,7 @@ fn listed(table: &SessionTable, of: u8, filter: &SessionFilter, limit: usize, no
 }
 
 fn place(live: &Live) -> SessionPlace {
-    let Identity { user, unit, method, .. } = live.subject.identity();
+    let Identity { user, unit, method, .. } = &live.identity;
     SessionPlace { user: *user, unit: *unit, key: method.key(), number: live.number }
 }
 
@@ -403,9 +402,9 @@ fn a_list_goes_by_user_unit_key_and_age() {
 }
 
 #[test]
-fn a_list_goes_on_beyond_the_users_that_are_looked_at_in_one_turn() {
+fn a_list_of_many_users_is_whole_and_in_order_however_long_its_pages_are() {
     let table = SessionTable::default();
-    let many = USERS_AT_A_TIME as u64 * 2 + 7;
+    let many = 2_055;
     let id = |number: u64| {
         let mut bytes = [0; 16];
         bytes[8..].copy_from_slice(&number.to_be_bytes());
@@ -418,7 +417,7 @@ fn a_list_goes_on_beyond_the_users_that_are_looked_at_in_one_turn() {
         table.insert(SessionNumber(number), &session(number, None, HOUR), &person);
     }
     let all = SessionFilter::default();
-    for limit in [400, USERS_AT_A_TIME, 10_000] {
+    for limit in [400, 1_000, 10_000] {
         assert_eq!(listed(&table, 1, &all, limit, after(0)), (1..=many).collect::<Vec<_>>());
     }
     let of_last = SessionFilter { unit: Some(unit(2)), ..all };
@@ -447,18 +446,18 @@ fn m3_what_was_renamed_is_ended_and_released_as_before() {
         table.rename(organisation(1), Unit(unit(1)), "branch");
         table.rename(organisation(1), Organisation(organisation(1)), "acme");
         table.rename(organisation(2), User(user(1)), "zoe");
-        assert_eq!(old.subject.identity(), &people[0], "an answer stays as it was given");
+        assert_eq!(old.identity, people[0], "an answer stays as it was given");
         let names = |token: u64| {
-            let now = table.peek(&digest(token), after(0)).unwrap().subject.identity().clone();
+            let now = table.peek(&digest(token), after(0)).unwrap().identity;
             (now.organisation_code, now.unit_name, now.username)
         };
         let renamed = |username: &str| ("acme".into(), "branch".into(), username.into());
         assert_eq!([names(1), names(2), names(3)], [renamed("zoe"), renamed("zoe"), renamed("user 2")]);
-        assert_eq!(table.peek(&digest(4), after(0)).unwrap().subject.identity(), &people[3]);
+        assert_eq!(table.peek(&digest(4), after(0)).unwrap().identity, people[3]);
         assert!(table.peek(&digest(5), after(0)).is_none(), "what was released stays gone");
 
         // Those who come after it share its subject and its marks.
-        let now = table.peek(&digest(1), after(0)).unwrap().subject.identity().clone();
+        let now = table.peek(&digest(1), after(0)).unwrap().identity;
         table.insert(SessionNumber(6), &session(6, None, HOUR), &now);
         table.end(scope, SessionNumber(6));
         for (token, person) in
@@ -482,7 +481,7 @@ fn m3_a_rename_revives_nothing() {
         }
         assert_eq!(sweep(&table, after(0)), [1]);
         table.forget_unused_subjects();
-        assert!(lock(&table.subjects).by_user.is_empty());
+        assert!(table.subjects.known().0.is_empty());
     }
 }
 
@@ -766,22 +765,17 @@ impl Sides {
     /// What the table remembers beside its sessions is what they need, or little more.
     fn is_tidy(&self) -> Result<(), TestCaseError> {
         self.table.forget_unused_subjects();
-        let subjects = lock(&self.table.subjects);
+        let known = self.table.subjects.known();
         let held: Vec<_> = self.sessions.iter().filter(|session| session.is_in_table).collect();
         let users: BTreeSet<_> = held.iter().map(|session| session.identity.user).collect();
         let units: BTreeSet<_> = held.iter().map(|session| session.identity.unit).collect();
         let organisations: BTreeSet<_> = held.iter().map(|session| session.identity.organisation).collect();
-        prop_assert_eq!(subjects.by_user.keys().copied().collect::<BTreeSet<_>>(), users.clone());
-        prop_assert_eq!(subjects.units.keys().copied().collect::<BTreeSet<_>>(), units);
-        prop_assert_eq!(subjects.organisations.keys().copied().collect::<BTreeSet<_>>(), organisations);
-        let members: BTreeSet<_> =
-            subjects.organisations.values().flat_map(|members| members.users.iter().copied()).collect();
-        prop_assert_eq!(members, users);
-        for subject in subjects.by_user.values().flatten() {
-            let theirs = held.iter().filter(|session| session.identity == subject.identity).count();
-            let issued = lock(&subject.issued).len();
-            prop_assert!(theirs <= issued && issued <= theirs * 2, "{} for {} sessions", issued, theirs);
-        }
+        let needed = (
+            users.into_iter().collect::<Vec<_>>(),
+            units.into_iter().collect::<Vec<_>>(),
+            organisations.into_iter().collect::<Vec<_>>(),
+        );
+        prop_assert_eq!(known, needed);
         Ok(())
     }
 
@@ -833,9 +827,11 @@ impl Sides {
         let uses = due_uses(&self.table, self.now(), ms(interval));
         for session in &mut self.sessions {
             let found = uses.iter().find(|used| used.number.0 == session.number);
-            // The table keeps 32 bits of what is stored; beyond their reach it may wait for the next round.
-            if self.now - session.stored < 1 << 32 {
-                prop_assert_eq!(found.is_some(), session.is_due(self.now, interval), "{:?}", session);
+            // The table keeps 32 bits of what is stored, the last nine as zeros: beyond their reach it may wait for the next
+            // round, and within it take a use for due that soon will be.
+            if self.now - session.stored < (1 << 32) - 512 {
+                prop_assert!(found.is_some() || !session.is_due(self.now, interval), "{:?}", session);
+                prop_assert!(found.is_none() || session.is_due(self.now + 511, interval), "{:?}", session);
             }
             if let Some(used) = found {
                 prop_assert_eq!(used.last_used_at.as_millis(), session.last_used);
@@ -866,8 +862,8 @@ impl Sides {
         prop_assert_eq!(found.is_some(), session.is_live(self.now), "at {}: {:?}", self.now, session);
         if let Some(live) = found {
             prop_assert_eq!(live.number.0, session.number);
-            prop_assert_eq!(live.subject.identity(), &session.identity);
-            prop_assert_eq!(live.issued_at.as_millis(), session.issued / 1000 * 1000);
+            prop_assert_eq!(&live.identity, &session.identity);
+            prop_assert_eq!(live.issued_at.as_millis(), session.issued);
             prop_assert_eq!(live.last_used_at.as_millis(), session.last_used);
             prop_assert_eq!(live.expires_at.as_millis(), session.expires());
         }
@@ -952,7 +948,7 @@ fn nothing_is_left_of_what_was_forgotten() {
     let table = with_one_session();
     let before = table.memory();
     table.forget_all();
-    assert!(matches!(table.sight(&digest(1), after(0), true), Sight::Absent));
+    assert!(matches!(table.sight(&digest(1), after(0), true, |_| ()), Sight::Absent));
     assert_eq!((table.count().password, table.memory()), (0, 0));
     table.insert(SessionNumber(1), &session(1, Some(ms(10)), HOUR), &somebody());
     assert_eq!(table.memory(), before);

@@ -28,7 +28,7 @@ use crate::{
     id::{OrganisationId, SessionId},
     journal::{Entry, Journal, StoreError},
     session::{Identity, PastSession},
-    session_table::{Live, SHARDS, SessionFilter, SessionPlace, SessionTable, Sight, Use},
+    session_table::{Live, LiveRef, SHARDS, SessionFilter, SessionPlace, SessionTable, Sight, Use},
     sync::{AtomicU64, Mutex, Ordering, lock},
 };
 
@@ -148,6 +148,23 @@ impl SessionCopy {
         self.parts.member.may_answer(self.parts.lease_clock.steady()).then_some(()).ok_or(StoreError::NoLease)
     }
 
+    /// What can be said of a token without asking the store or waiting for the journal.
+    pub(super) fn find_now<T>(
+        &self,
+        digest: &TokenDigest,
+        is_use: bool,
+        f: impl FnOnce(LiveRef<'_>) -> T,
+    ) -> Option<Result<Option<T>, StoreError>> {
+        let Some(admitted) = self.parts.member.admit(self.parts.lease_clock.steady()) else {
+            return Some(Err(StoreError::NoLease));
+        };
+        match admitted.replica().table.sight(digest, self.parts.clock.now(), is_use, f) {
+            Sight::Live(found, None) => Some(Ok(Some(found))),
+            Sight::Over => Some(Ok(None)),
+            Sight::Live(_, Some(_)) | Sight::Idle(_) | Sight::Absent => None,
+        }
+    }
+
     pub(super) async fn find_live(
         &self,
         digest: &TokenDigest,
@@ -163,7 +180,7 @@ impl SessionCopy {
             };
             let Held { table, unknown, .. } = admitted.replica();
             let now = self.parts.clock.now();
-            match table.sight(digest, now, is_use) {
+            match table.sight(digest, now, is_use, |live| live.to_owned()) {
                 Sight::Live(live, None) => return Ok(Some(live)),
                 Sight::Live(live, Some(used)) => {
                     journal.submit(Entry::Uses(vec![used])).await?;
@@ -248,7 +265,7 @@ impl SessionCopy {
         let now = self.parts.clock.now();
         let Held { unknown, .. } = self.parts.member.replica();
         let is_missing = |digest: &TokenDigest| {
-            matches!(self.table.sight(digest, now, false), Sight::Idle(_) | Sight::Absent)
+            matches!(self.table.sight(digest, now, false, |_| ()), Sight::Idle(_) | Sight::Absent)
                 && !unknown.contains(digest.session(), now)
         };
         let missing = digests.filter(is_missing).map(|digest| digest.session());
@@ -265,8 +282,8 @@ impl SessionCopy {
         &self,
         session: SessionId,
     ) -> Result<Option<(PastSession, Identity)>, StoreError> {
-        if let Some((past, subject)) = self.table.examine(session) {
-            return Ok(Some((past, subject.identity().clone())));
+        if let Some(found) = self.table.examine(session) {
+            return Ok(Some(found));
         }
         let found = self.parts.source.find_session(session).await?;
         Ok(found.map(|stored| (stored.past(), stored.identity)))

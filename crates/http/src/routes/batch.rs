@@ -6,11 +6,17 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use doorward_domain::credential::PlainToken;
-use serde::Deserialize;
+use doorward_domain::{credential::PlainToken, session_table::LiveRef};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 use utoipa::ToSchema;
 
-use super::revoke::{Refusal, caller};
+use super::{
+    introspect::INACTIVE,
+    revoke::{Refusal, caller},
+};
 use crate::{error::ApiError, origin, state::State, wire::Introspection};
 
 /// The most tokens of one question.
@@ -21,10 +27,31 @@ const MOST: usize = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
     /// Up to 1000 tokens.
-    #[schema(max_items = 1000)]
-    tokens: Vec<String>,
+    #[schema(value_type = Vec<String>, max_items = 1000)]
+    tokens: Vec<Asked>,
     /// False: this is no use of them.
     touch: Option<bool>,
+}
+
+/// A text that may be a token, read without a copy of it.
+struct Asked(Option<PlainToken>);
+
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Asked;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Asked, E> {
+                Ok(Asked(PlainToken::parse(text.as_bytes())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 /// What a service learns about many tokens.
@@ -70,25 +97,23 @@ pub async fn verify(
         return Err(Refusal::of(&ApiError::InvalidParameter("tokens".into(), problem)));
     }
     let caller = caller(&state, &head.headers, &origin.0).await?;
-    state
-        .doorkeeper
-        .prepare(asked.tokens.iter().filter_map(|token| PlainToken::parse(token.as_bytes())))
-        .await;
-    let mut answer = Vec::with_capacity(64 + 256 * asked.tokens.len());
+    state.doorkeeper.prepare(asked.tokens.iter().filter_map(|asked| asked.0.clone())).await;
+    let is_use = asked.touch.unwrap_or(true);
+    let mut answer = Vec::with_capacity(64 + 384 * asked.tokens.len());
     answer.extend_from_slice(b"{\"results\":[");
     for (place, token) in asked.tokens.iter().enumerate() {
         if place > 0 {
             answer.push(b',');
         }
-        let live = match PlainToken::parse(token.as_bytes()) {
-            Some(token) => state.doorkeeper.introspect(&token, caller, asked.touch.unwrap_or(true)).await?,
-            None => None,
+        let told = match token {
+            Asked(Some(token)) => {
+                let tell = |live: LiveRef<'_>| Introspection::write(live, &mut answer);
+                state.doorkeeper.introspect(token, caller, is_use, tell).await?
+            }
+            Asked(None) => None,
         };
-        let written = live.map(|live| serde_json::to_writer(&mut answer, &Introspection::from(&live)));
-        match written {
-            // Numbers and texts alone: there is nothing that could not be written.
-            Some(written) => written.unwrap_or_default(),
-            None => answer.extend_from_slice(br#"{"active":false}"#),
+        if told.is_none() {
+            answer.extend_from_slice(INACTIVE.as_bytes());
         }
     }
     answer.extend_from_slice(b"]}");

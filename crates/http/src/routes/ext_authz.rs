@@ -8,11 +8,11 @@
 mod answer;
 mod question;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{self, ConnectInfo, Request},
+    extract::{self, Request},
     http::{HeaderMap, HeaderValue},
     middleware::{self, Next},
     response::Response,
@@ -56,7 +56,7 @@ impl Authorization for Checker {
         request: tonic::Request<CheckRequest>,
     ) -> Result<tonic::Response<CheckResponse>, Status> {
         let (_, extensions, asked) = request.into_parts();
-        let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let peer = extensions.get::<origin::Arrival>().and_then(|arrival| arrival.peer);
         let is_believed = peer.is_some_and(|peer| self.0.proxies.trusts(peer));
         let Some(question) = Question::read(asked, self.0.limits.body_bytes) else {
             tracing::error!(
@@ -79,7 +79,7 @@ impl Authorization for Checker {
             ..origin::of(&extensions)
         };
         Ok(match judge(&self.0, presented, demanded, is_use, origin).await {
-            Ok(live) => tonic::Response::new(answer::ok(&live, passing, keeps_authorization)),
+            Ok(live) => tonic::Response::new(answer::ok(live.borrow(), passing, keeps_authorization)),
             Err(error) => denied(&error),
         })
     }

@@ -1,10 +1,13 @@
 //! `/oauth2/introspect` (RFC 7662): a service asks about a token.
 
 use axum::{
-    Json,
+    body::Body,
     extract::{self, Request},
-    response::{IntoResponse, Response},
+    http::{HeaderValue, header},
+    response::Response,
 };
+
+use doorward_domain::session_table::LiveRef;
 
 use super::revoke::{Refusal, caller, read_form};
 use crate::{
@@ -43,12 +46,22 @@ pub async fn introspect(
     let (head, body) = request.into_parts();
     let (token, is_use) = read_form(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
-    let live = match token {
-        Some(token) => state.doorkeeper.introspect(&token, caller, is_use).await?,
+    let told = match token {
+        Some(token) => {
+            let tell = |live: LiveRef<'_>| {
+                let mut told = Vec::with_capacity(512);
+                Introspection::write(live, &mut told);
+                told
+            };
+            state.doorkeeper.introspect(&token, caller, is_use, tell).await?
+        }
         None => None,
     };
-    Ok(match live {
-        Some(live) => Json(Introspection::from(&live)).into_response(),
-        None => ([("content-type", "application/json")], r#"{"active":false}"#).into_response(),
-    })
+    let body = told.map_or_else(|| Body::from(INACTIVE), Body::from);
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
+
+/// What is told of a token that is not in force, or not the caller's to know of.
+pub(super) const INACTIVE: &str = r#"{"active":false}"#;

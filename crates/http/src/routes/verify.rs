@@ -1,19 +1,20 @@
 //! `/verify`: the question that a reverse proxy asks about every request.
 //!
 //! The answer is 200 with headers that say whom the token speaks for, or 401 or 403 with none of them; nothing that goes
-//! wrong inside is a 2xx. This is the hot path: extraction borrows, and the answer is written by hand.
+//! wrong inside is a 2xx. This is the hot path: extraction borrows, and the answer is written by hand. Almost every question is
+//! plain ([`answer_now`]); the others have their demands read, may wait, and cost more.
 
 use axum::{
     body::Body,
     extract::{self, Request},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri},
     response::Response,
 };
 use doorward_domain::{
     audit::Origin,
     doorkeeper::CheckError,
     requirement::{Requirements, Unmet},
-    session_table::Live,
+    session_table::{Live, LiveRef},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -79,11 +80,42 @@ pub async fn verify(extract::State(state): extract::State<State>, request: Reque
     match judge(&state, presented, demanded, is_use, || origin::of(extensions)).await {
         Ok(live) => {
             let mut response = Response::new(Body::empty());
-            identify(&live, response.headers_mut());
+            identify(live.borrow(), response.headers_mut());
             response
         }
         Err(error) => Problem::of(&error),
     }
+}
+
+/// Answers a plain question: at the path itself, with the token in `Authorization` and nowhere else, and nothing demanded.
+/// `None`: it is none, or needs to wait; [`verify`] answers it, and would have answered this one in the same way.
+pub(crate) fn answer_now(state: &State, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    if uri.path() != PATH || uri.query().is_some() {
+        return None;
+    }
+    let mut authorizations = 0;
+    for (name, value) in headers {
+        match name.as_str() {
+            "authorization" => authorizations += 1,
+            "x-forwarded-uri" | "x-original-uri" if value.as_bytes().contains(&b'?') => return None,
+            "x-auth-require" | "x-auth-touch" => return None,
+            _ => {}
+        }
+    }
+    if authorizations != 1 {
+        return None;
+    }
+    let Presented::One(token) = Presented::default().in_authorization(headers) else { return None };
+    let found = state.doorkeeper.look_now(&token, true, |live| {
+        let mut response = Response::new(Body::empty());
+        identify(live, response.headers_mut());
+        response
+    })?;
+    Some(match found {
+        Ok(Some(response)) => response,
+        Ok(None) => Problem::of(&ApiError::InvalidToken),
+        Err(error) => Problem::of(&error.into()),
+    })
 }
 
 /// Decides on a request that a proxy asks about: whom its token speaks for, if that is what the proxy demands.
@@ -141,17 +173,17 @@ fn unmet_text(unmet: Unmet) -> &'static str {
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Writes the identity headers, all of them.
-pub(super) fn identify(live: &Live, headers: &mut HeaderMap) {
-    let identity = live.subject.identity();
+pub(super) fn identify(live: LiveRef<'_>, headers: &mut HeaderMap) {
+    let identity = live.identity;
     headers.reserve(12);
-    headers.insert(ORGANISATION, name(&identity.organisation_code));
+    headers.insert(ORGANISATION, name(identity.organisation_code));
     headers.insert(ORGANISATION_ID, id(identity.organisation.to_hex()));
-    headers.insert(UNIT, name(&identity.unit_name));
+    headers.insert(UNIT, name(identity.unit_name));
     headers.insert(UNIT_ID, id(identity.unit.to_hex()));
-    headers.insert(USER, name(&identity.username));
+    headers.insert(USER, name(identity.username));
     headers.insert(USER_ID, id(identity.user.to_hex()));
     headers.insert(METHOD, HeaderValue::from_static(identity.method.as_str()));
-    headers.insert(EXPIRES, value(Rfc3339(live.expires_at).to_string()));
+    headers.insert(EXPIRES, HeaderValue::from_bytes(&Rfc3339(live.expires_at).text()).unwrap_or(NOTHING));
 }
 
 /// What says whom a token speaks for. An answer has all of them.

@@ -855,7 +855,6 @@ pub struct SessionView {
     key: Option<String>,
     /// From where it was got.
     address: Option<String>,
-    /// To the second.
     #[schema(value_type = String, format = DateTime)]
     issued_at: Rfc3339,
     #[schema(value_type = String, format = DateTime)]
@@ -873,7 +872,7 @@ pub struct SessionView {
 
 impl From<SessionDetails> for SessionView {
     fn from(SessionDetails { live, address }: SessionDetails) -> Self {
-        let identity = live.subject.identity();
+        let identity = &live.identity;
         Self {
             id: live.id.to_string(),
             user: identity.user.to_string(),

@@ -2,7 +2,7 @@
 //! see; or a denial as the client gets it.
 
 use axum::http::{HeaderMap, HeaderName, header};
-use doorward_domain::session_table::Live;
+use doorward_domain::session_table::LiveRef;
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction},
@@ -34,7 +34,7 @@ pub fn ours() -> impl Iterator<Item = HeaderName> {
 }
 
 /// Lets a request through, with all identity headers in place of the client's copies (`security.md` F2).
-pub fn ok(live: &Live, passing: Passing, keeps_authorization: bool) -> CheckResponse {
+pub fn ok(live: LiveRef<'_>, passing: Passing, keeps_authorization: bool) -> CheckResponse {
     let mut identity = HeaderMap::new();
     identify(live, &mut identity);
     let pairs = || identity.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
