@@ -38,7 +38,7 @@ pub(crate) fn wire(folder: &Path, clock: Clock, metrics: &Arc<Metrics>) -> anyho
     let began = Instant::now();
     let store = SqliteStore::open(folder)?;
     let table = Arc::new(SessionTable::default());
-    let sessions = store.load(&table, clock.now(), &mut |_, _| {})?;
+    let sessions = store.load(&table, clock.now())?;
     eprintln!("opened the database and read {sessions} sessions in {:.1?}", began.elapsed());
     let (ledger, directory) = store.start(metrics.clone(), READERS)?;
     let directory = Arc::new(directory);

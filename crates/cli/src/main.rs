@@ -15,6 +15,7 @@ mod housekeeping;
 mod init;
 mod logging;
 mod migrate;
+mod reading;
 mod recover;
 mod restore;
 mod serve;

@@ -132,7 +132,10 @@ async fn serve(
     };
     let metrics = Arc::new(Metrics::default());
     let running = Store::open(is_demo, folder, config).await?.start(config, &metrics).await?;
-    let readiness = running.standing.clone().map_or_else(Readiness::default, Readiness::following);
+    let readiness = match running.standing.clone() {
+        Some(standing) => Readiness::following(standing),
+        None => Readiness::after(running.reading.clone()),
+    };
     let roster = running.roster.clone();
     let (doorkeeper, administration, end) = wire(loaded, running, &metrics)?;
     let housekeeping =

@@ -16,7 +16,7 @@ use doorward_domain::{
     instance::{Instance, InstanceParts, Standing},
     journal::{Journal, JournalThread},
     session_table::SessionTable,
-    sessions::Sessions,
+    sessions::{Reading, Sessions},
 };
 use doorward_http::metrics::Metrics;
 use doorward_storage::{
@@ -29,6 +29,7 @@ use crate::{
     cluster::{self, Joining, Watcher},
     config::Config,
     demo,
+    reading::{ReadingThread, Work},
     system::{SystemRandomness, SystemTime},
 };
 
@@ -55,6 +56,8 @@ pub(crate) struct Running {
     pub(crate) attempts: Attempts,
     /// How this instance stands among the others, if there may be others.
     pub(crate) standing: Option<Standing>,
+    /// How far its sessions are read, if all of them are to be.
+    pub(crate) reading: Arc<Reading>,
     /// What keeps a shared database tidy.
     pub(crate) roster: Option<Arc<PostgresRoster>>,
     pub(crate) end: End,
@@ -62,7 +65,7 @@ pub(crate) struct Running {
 
 /// What is left to do when nobody uses the data any more.
 pub(crate) enum End {
-    Journal(JournalThread),
+    Journal(JournalThread, Option<ReadingThread>),
     Instance { instance: Instance, listening: JoinHandle<()> },
 }
 
@@ -70,7 +73,13 @@ impl End {
     /// Commits what waits, and says goodbye to the other instances.
     pub(crate) async fn reach(self) -> anyhow::Result<()> {
         match self {
-            Self::Journal(thread) => tokio::task::spawn_blocking(|| thread.stop()).await?,
+            Self::Journal(journal, reading) => {
+                let stop = || {
+                    reading.map(ReadingThread::stop);
+                    journal.stop();
+                };
+                tokio::task::spawn_blocking(stop).await?;
+            }
             Self::Instance { instance, listening } => {
                 instance.stop().await;
                 listening.abort();
@@ -209,23 +218,41 @@ fn start_sqlite(store: SqliteStore, config: &Config, metrics: &Arc<Metrics>) -> 
         }
     }
     let table = Arc::new(SessionTable::default());
-    let sessions = store.load(&table, clock.now(), &mut |done, total| {
-        tracing::info!(done, total, "reading sessions");
-    })?;
-    tracing::info!(sessions, "sessions read");
+    let mut sessions = store.sessions()?;
+    // Where there are few, nobody notices that they are read.
+    let reading = if sessions.read(&table, clock.now())? {
+        let reading = Reading::begun();
+        reading.advance(sessions.progress());
+        Arc::new(reading)
+    } else {
+        tracing::info!(sessions = sessions.live(), "sessions read");
+        store.forget(&sessions.take_ended(), clock.now())?;
+        Arc::default()
+    };
     let (ledger, directory) = store.start(metrics.clone(), READERS)?;
     let directory = Arc::new(directory);
-    let (journal, thread) = Journal::start(ledger, table.clone(), stop_at_once);
+    let (journal, thread) = Journal::start_reading(ledger, table.clone(), reading.clone(), stop_at_once);
+    let reading_thread = reading.progress().map(|_| {
+        ReadingThread::start(Work {
+            sessions,
+            reading: reading.clone(),
+            table: table.clone(),
+            clock: clock.clone(),
+            journal: journal.clone(),
+            on_broken: stop_at_once,
+        })
+    });
     Ok(Running {
-        sessions: Sessions::all_in(table, clock.clone()),
+        sessions: Sessions::being_read(table, clock.clone(), reading.clone()),
         clock,
         journal,
         directory: directory.clone(),
         catalogue: directory,
         attempts: Attempts::new(config.passwords.queue),
         standing: None,
+        reading,
         roster: None,
-        end: End::Journal(thread),
+        end: End::Journal(thread, reading_thread),
     })
 }
 
@@ -298,6 +325,7 @@ async fn start_postgres(
         catalogue: directory,
         attempts,
         standing: Some(standing),
+        reading: Arc::default(),
         roster: Some(roster),
         end,
     })

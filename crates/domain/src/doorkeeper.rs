@@ -378,7 +378,8 @@ impl Doorkeeper {
         loop {
             let departed = |(_, past): &(SessionId, PastSession)| {
                 let PastSession { number, last_used_at, .. } = *past;
-                past.organisation.map(|organisation| Departed { number, organisation, last_used_at })
+                let known = |organisation| Some((organisation, last_used_at));
+                past.organisation.map(|organisation| Departed { number, known: known(organisation) })
             };
             let (sessions, some): (Vec<_>, usize) = {
                 let unswept = lock(&self.unswept);

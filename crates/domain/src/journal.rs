@@ -22,7 +22,7 @@ use crate::{
     passwords::PasswordHash,
     session::{Departed, Identity, Session, SessionNumber},
     session_table::{SessionTable, Use},
-    sessions::SessionCopy,
+    sessions::{Reading, SessionCopy},
     sync::{AtomicU64, Mutex, Ordering, lock, mpsc, thread},
 };
 
@@ -153,6 +153,11 @@ impl Entry {
     fn is_of_a_login(&self) -> bool {
         matches!(self, Self::Issue { .. } | Self::Record(_) | Self::Rehash { .. })
     }
+
+    /// Whether it may reach any session, in memory too.
+    fn concerns_all_sessions(&self) -> bool {
+        matches!(self, Self::Change { .. } | Self::DeleteUsers { .. })
+    }
 }
 
 /// What became of an entry.
@@ -195,6 +200,9 @@ pub enum StoreError {
     /// This instance has no lease, so nothing that it remembers may be answered ([`crate::cluster`]).
     #[error("this instance has not heard from the store for a lease")]
     NoLease,
+    /// Not all sessions have been read since the start, so nothing is known of this one.
+    #[error("not all sessions have been read since the start")]
+    Reading,
     /// The store does not answer, or is stopping.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
@@ -338,6 +346,8 @@ struct Counts {
     waiting: AtomicU64,
     /// Changes of the directory that have come into force.
     changes: Arc<AtomicU64>,
+    /// Whether sessions are still being read into the table.
+    reading: Arc<Reading>,
 }
 
 /// The journal's thread; stopping the journal means waiting for it.
@@ -355,7 +365,18 @@ impl Journal {
         table: Arc<SessionTable>,
         on_broken: impl FnOnce(String) + Send + 'static,
     ) -> (Self, JournalThread) {
-        let counts = Counts::default();
+        Self::start_reading(ledger, table, Arc::default(), on_broken)
+    }
+
+    /// As [`Self::start`], while sessions are still being read into the table. Until `reading` is over, what ends or
+    /// renames many of them is answered [`StoreError::Reading`].
+    pub fn start_reading(
+        ledger: impl Ledger,
+        table: Arc<SessionTable>,
+        reading: Arc<Reading>,
+        on_broken: impl FnOnce(String) + Send + 'static,
+    ) -> (Self, JournalThread) {
+        let counts = Counts { reading, ..Counts::default() };
         let here = Here { table, changes: counts.changes.clone() };
         Self::start_with(ledger, here, counts, on_broken)
     }
@@ -410,6 +431,9 @@ impl Journal {
     }
 
     fn enter(&self, entry: Entry) -> Result<oneshot::Receiver<Result<Outcome, StoreError>>, StoreError> {
+        if entry.concerns_all_sessions() {
+            self.counts.reading.require_all()?;
+        }
         let (answer, answered) = oneshot::channel();
         let queue = lock(&self.queue);
         let queue = queue.as_ref().ok_or_else(stopped)?;

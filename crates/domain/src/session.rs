@@ -99,10 +99,9 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Departed {
     /// Its number.
     pub number: SessionNumber,
-    /// Its organisation.
-    pub organisation: OrganisationId,
-    /// When it was last used.
-    pub last_used_at: Timestamp,
+    /// What memory knows better than the store: its organisation, and when it was last used. `None` of a session that was
+    /// not in memory.
+    pub known: Option<(OrganisationId, Timestamp)>,
 }
 
 /// What is remembered of a session whether or not it is live, to tell how it ended.

@@ -4,6 +4,7 @@
 //! ([`SessionCopy`]): it answers from there while its lease vouches for it, and asks the store about what it does not know.
 
 mod copy;
+mod reading;
 #[cfg(test)]
 #[cfg(not(feature = "shuttle"))]
 mod tests;
@@ -11,7 +12,10 @@ mod unknown;
 
 use std::sync::Arc;
 
-pub use self::copy::{Held, SessionCopy, SessionCopyParts};
+pub use self::{
+    copy::{Held, SessionCopy, SessionCopyParts},
+    reading::{Progress, Reading},
+};
 use crate::{
     clock::Clock,
     credential::TokenDigest,
@@ -25,8 +29,8 @@ use crate::{
 pub struct Sessions(Known);
 
 enum Known {
-    /// All there are, and the clock that judges them.
-    All(Arc<SessionTable>, Clock),
+    /// All there are, but for those that are still to be read, and the clock that judges them.
+    All(Arc<SessionTable>, Clock, Arc<Reading>),
     /// Some of them.
     Some(Arc<SessionCopy>),
 }
@@ -34,7 +38,13 @@ enum Known {
 impl Sessions {
     /// Those of a table that has all of them, as `clock` judges them.
     pub fn all_in(table: Arc<SessionTable>, clock: Clock) -> Self {
-        Self(Known::All(table, clock))
+        Self::being_read(table, clock, Arc::default())
+    }
+
+    /// Those of a table that has all of them when `reading` is over, as `clock` judges them. Until then nothing is known of
+    /// what is not there.
+    pub fn being_read(table: Arc<SessionTable>, clock: Clock, reading: Arc<Reading>) -> Self {
+        Self(Known::All(table, clock, reading))
     }
 
     /// Those of a store, of which `copy` has some.
@@ -45,7 +55,7 @@ impl Sessions {
     /// Those in memory.
     pub fn table(&self) -> &SessionTable {
         match &self.0 {
-            Known::All(table, _) => table,
+            Known::All(table, ..) => table,
             Known::Some(copy) => copy.table(),
         }
     }
@@ -72,7 +82,13 @@ impl Sessions {
         f: impl FnOnce(LiveRef<'_>) -> T,
     ) -> Option<Result<Option<T>, StoreError>> {
         match &self.0 {
-            Known::All(table, clock) => Some(Ok(table.look(digest, clock.now(), is_use, f))),
+            Known::All(table, clock, reading) => {
+                let are_all_there = reading.require_all();
+                Some(match table.look(digest, clock.now(), is_use, f) {
+                    None => are_all_there.map(|()| None),
+                    found => Ok(found),
+                })
+            }
             Known::Some(copy) => copy.find_now(digest, is_use, f),
         }
     }
@@ -107,8 +123,22 @@ impl Sessions {
     /// must not depend on the moment at which it looks, and for those who ask how it stands.
     pub async fn examine(&self, session: SessionId) -> Result<Option<(PastSession, Identity)>, StoreError> {
         match &self.0 {
-            Known::All(table, _) => Ok(table.examine(session)),
+            Known::All(table, _, reading) => {
+                let are_all_there = reading.require_all();
+                match table.examine(session) {
+                    None => are_all_there.map(|()| None),
+                    found => Ok(found),
+                }
+            }
             Known::Some(copy) => copy.examine(session).await,
+        }
+    }
+
+    /// Fails while a session may have ended without being remembered as one that has.
+    pub(crate) fn require_past(&self) -> Result<(), StoreError> {
+        match &self.0 {
+            Known::All(_, _, reading) => reading.require_past(),
+            Known::Some(_) => Ok(()),
         }
     }
 
@@ -146,7 +176,8 @@ impl Sessions {
         limit: usize,
     ) -> Result<Vec<Live>, StoreError> {
         match &self.0 {
-            Known::All(table, clock) => {
+            Known::All(table, clock, reading) => {
+                reading.require_all()?;
                 let mut listing = Listing::new(table, organisation, filter, after, limit, clock.now());
                 while listing.look_further() {
                     tokio::task::yield_now().await;

@@ -15,12 +15,13 @@ use std::{
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
     change::Change,
-    clock::Timestamp,
+    clock::{Clock, TimeSource, Timestamp},
     credential::TokenDigest,
     id::{OrganisationId, UnitId, UserId},
     journal::{Committed, Entry, Journal, JournalThread, Ledger, LedgerError, Outcome, Seen},
     session::{Identity, Method, Scope, Session, SessionNumber},
     session_table::{SHARDS, SessionFilter, SessionTable},
+    sessions::{Reading, Sessions},
 };
 use shuttle::{
     Config, Runner,
@@ -253,6 +254,45 @@ fn t3_a_use_never_outlives_an_answered_release() {
         assert_eq!(system.table.count().password, 0, "nothing brought it back");
         system.thread.stop();
         assert!(system.disk.content().sessions.is_empty(), "nor did a restart");
+    });
+}
+
+/// Whoever looks for a session at the moment at which it is read, as the last of all, finds it or learns that it is not known.
+#[test]
+fn a_session_that_is_being_read_is_never_taken_for_unknown() {
+    struct Still;
+    impl TimeSource for Still {
+        fn wall(&self) -> Timestamp {
+            after(1)
+        }
+        fn steady(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+    explore(|| {
+        let system = System::start();
+        let reading = Arc::new(Reading::begun());
+        let sessions = Sessions::being_read(system.table.clone(), Clock::new(Still), reading.clone());
+        thread::scope(|scope| {
+            for is_use in [true, false] {
+                let (sessions, journal) = (&sessions, &system.journal);
+                scope.spawn(move || {
+                    for _ in 0..2 {
+                        let found = block_on(sessions.find_live(&digest(1), is_use, journal));
+                        assert!(!matches!(found, Ok(None)), "it was live all the time");
+                        let examined = block_on(sessions.examine(digest(1).session()));
+                        assert!(!matches!(examined, Ok(None)), "it was there all the time");
+                    }
+                });
+            }
+            scope.spawn(|| {
+                system.table.insert(SessionNumber(1), &session(1), &zoe());
+                reading.all_read();
+            });
+        });
+        let unknown = block_on(sessions.find_live(&digest(2), true, &system.journal));
+        assert!(matches!(unknown, Ok(None)));
+        system.thread.stop();
     });
 }
 

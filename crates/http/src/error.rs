@@ -221,8 +221,10 @@ impl From<LoginError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            // Every request meets it; that the lease was lost is said once.
-            StoreError::NoLease => tracing::debug!(reason = %error, "a request could not be served"),
+            // Every request meets it; that the lease was lost, or how far the reading is, is said elsewhere.
+            StoreError::NoLease | StoreError::Reading => {
+                tracing::debug!(reason = %error, "a request could not be served")
+            }
             _ => tracing::warn!(reason = %error, "a request could not be served"),
         }
         Self::Unavailable

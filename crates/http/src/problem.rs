@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use doorward_domain::sessions::Progress;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,9 +39,16 @@ impl Problem {
         Self { title, status: status.as_u16(), code, detail, member: None }
     }
 
-    /// A 503 that says that this instance takes no requests now.
-    pub fn not_ready() -> Response {
-        let detail = "This instance is starting or stopping and takes no requests.".to_owned();
+    /// A 503 that says that this instance should not be sent requests now: it is starting or stopping, or `reading`
+    /// sessions after a start.
+    pub fn not_ready(reading: Option<Progress>) -> Response {
+        let detail = match reading {
+            None => "This instance is starting or stopping and takes no requests.".to_owned(),
+            Some(Progress { read, percent }) => format!(
+                "This instance is reading sessions, {read} so far, about {percent}%: it issues tokens, and answers for \
+                 those that it has read."
+            ),
+        };
         let unavailable = ApiError::Unavailable;
         unavailable.dress(Self::new(unavailable.status(), unavailable.code().0, detail).into_response())
     }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use doorward_domain::{
-    address::TrustedProxies, administration::Administration, doorkeeper::Doorkeeper, instance::Standing,
+    address::TrustedProxies,
+    administration::Administration,
+    doorkeeper::Doorkeeper,
+    instance::Standing,
+    sessions::{Progress, Reading},
 };
 
 use crate::metrics::Metrics;
@@ -36,9 +40,17 @@ pub struct Readiness {
     is_open: Arc<AtomicBool>,
     /// How it stands among the instances that work on one store, if there are others.
     standing: Option<Standing>,
+    /// How far a start is with reading sessions.
+    reading: Arc<Reading>,
 }
 
 impl Readiness {
+    /// That of an instance that must not be sent requests while sessions are missing in memory: logins are answered, and
+    /// most verifications are not.
+    pub fn after(reading: Arc<Reading>) -> Self {
+        Self { reading, ..Self::default() }
+    }
+
     /// That of an instance that must not be sent requests while it has no lease.
     pub fn following(standing: Standing) -> Self {
         Self { standing: Some(standing), ..Self::default() }
@@ -51,7 +63,14 @@ impl Readiness {
 
     /// Whether it should.
     pub fn get(&self) -> bool {
-        self.is_open.load(Ordering::Acquire) && self.standing.as_ref().is_none_or(Standing::may_answer)
+        self.is_open.load(Ordering::Acquire)
+            && self.reading().is_none()
+            && self.standing.as_ref().is_none_or(Standing::may_answer)
+    }
+
+    /// How far the reading of sessions is, while it is under way.
+    pub(crate) fn reading(&self) -> Option<Progress> {
+        self.reading.progress()
     }
 
     /// Whether it is one of several, and has a lease.

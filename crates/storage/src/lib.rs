@@ -16,8 +16,8 @@ pub use postgres::{
 };
 pub use sqlite::{
     AuditProblem, AuditReport, BackedUp, BackupError, ChainReport, Contents, OpenError, RestoreError,
-    Restored, SqliteDirectory, SqliteLedger, SqliteStore, Step, UnitNames, Upgraded, UserWithHash, backup,
-    export_users, restore, verify_audit,
+    Restored, SessionReader, SqliteDirectory, SqliteLedger, SqliteStore, Step, UnitNames, Upgraded,
+    UserWithHash, backup, export_users, restore, verify_audit,
 };
 
 /// What the data in a database is for. It is stored with them, so that `serve` and `serve --demo` never open each

@@ -47,6 +47,7 @@ pub use self::{
     evidence::{AuditProblem, AuditReport, ChainReport, verify_audit},
     export::{UnitNames, UserWithHash, export_users},
     ledger::SqliteLedger,
+    load::SessionReader,
     restore::{RestoreError, Restored, restore},
     upgrade::Upgraded,
 };

@@ -152,7 +152,7 @@ impl TestServer {
             clock.not_before(latest);
         }
         let table = Arc::new(SessionTable::default());
-        store.load(&table, clock.now(), &mut |_, _| ()).expect("sessions");
+        store.load(&table, clock.now()).expect("sessions");
         let metrics = Arc::new(Metrics::default());
         let (ledger, directory) = store.start(metrics.clone(), 2).expect("readers");
         let directory = Arc::new(directory);

@@ -117,7 +117,13 @@ impl Administrator {
             Some((past, _)) => (Some(past), is_live),
             None => match doorkeeper.find_unswept(id) {
                 Some(past) => (Some(past), false),
-                None => (self.administration.catalogue.find_ended_session(id).await?, false),
+                None => {
+                    let ended = self.administration.catalogue.find_ended_session(id).await?;
+                    if ended.is_none() {
+                        doorkeeper.parts().sessions.require_past()?;
+                    }
+                    (ended, false)
+                }
             },
         };
         let may_see = |past: &PastSession| self.is_operator || past.organisation == Some(self.organisation);

@@ -15,7 +15,11 @@ pub async fn live() -> &'static str {
 
 /// The instance takes requests, or should not be sent any now.
 pub async fn ready(extract::State(state): extract::State<State>) -> Response {
-    if state.readiness.get() { "ready\n".into_response() } else { Problem::not_ready() }
+    if state.readiness.get() {
+        "ready\n".into_response()
+    } else {
+        Problem::not_ready(state.readiness.reading())
+    }
 }
 
 /// All metrics, in the text format that Prometheus reads.

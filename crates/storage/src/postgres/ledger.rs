@@ -374,9 +374,8 @@ impl<'a> Work<'a> {
                 self.forgotten.add(audit.at, 2);
             }
             Entry::Forget { sessions, at } => {
-                for Departed { number, organisation, last_used_at } in sessions {
-                    let known = Some((*organisation, *last_used_at));
-                    self.ended.push(Ended { number: *number, at: *at, known, released: None });
+                for Departed { number, known } in sessions {
+                    self.ended.push(Ended { number: *number, at: *at, known: *known, released: None });
                 }
                 // Twice as many as come, so that the oldest go however many there are.
                 self.forgotten.add(*at, 2 * sessions.len());

@@ -103,6 +103,11 @@ impl JournalState {
         Ok(())
     }
 
+    /// The number that the next session or ending takes.
+    pub(super) fn next(&self) -> SessionNumber {
+        self.next
+    }
+
     /// Takes the next number for good.
     fn take(&mut self) -> SessionNumber {
         let taken = self.next;
@@ -180,9 +185,11 @@ impl JournalState {
                 change::delete_users(transaction, *organisation, *limit)?.then_some(audit)
             }
             Entry::Forget { sessions, at } => {
-                for Departed { number, organisation, last_used_at } in sessions {
-                    let known = Some((*organisation, *last_used_at));
-                    ended::end(transaction, &Ended { number: *number, at: *at, known, released: None })?;
+                for Departed { number, known } in sessions {
+                    ended::end(
+                        transaction,
+                        &Ended { number: *number, at: *at, known: *known, released: None },
+                    )?;
                 }
                 // Twice as many as come, so that the oldest go however many there are.
                 ended::forget(transaction, *at, 2 * sessions.len())?;

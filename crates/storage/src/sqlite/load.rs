@@ -1,7 +1,12 @@
-//! Filling the session table at start.
+//! Reading the sessions into the table after a start.
+//!
+//! A [`SessionReader`] has a connection of its own and reads a part at a time, so that logins may be answered meanwhile
+//! ([`doorward_domain::sessions::Reading`]). It needs no snapshot: those that are issued meanwhile have higher numbers than
+//! the last that it reads, only what is in the table is released or forgotten, and what ends or renames many waits.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -11,85 +16,212 @@ use doorward_domain::{
     id::{KeyId, OrganisationId, UnitId, UserId},
     session::{Identity, Method, Session, SessionNumber},
     session_table::SessionTable,
+    sessions::Progress,
 };
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::{
     OpenError, SqliteStore,
     ended::{self, Ended},
     error::is_full,
+    schema,
 };
 
-/// After how many sessions progress is told.
-const STEP: u64 = 50_000;
+/// How many sessions are read at once.
+const PART: u32 = 50_000;
 /// How many sessions are deleted in one transaction.
 const CHUNK: usize = 10_000;
 
 impl SqliteStore {
-    /// Fills the table with the sessions that are live at `now`, and deletes the others. `now` must not be earlier
-    /// than [`Self::latest`]. Tells `progress` how many of how many sessions have been read. Returns how many live.
-    pub fn load(
-        &self,
+    /// What reads the sessions that there are now. Whoever issues more, or ends some, before all are read, does it as
+    /// [`doorward_domain::sessions::Reading`] says.
+    pub fn sessions(&self) -> std::result::Result<SessionReader, OpenError> {
+        let database = self.writer.folder.database();
+        let open = || {
+            let connection = schema::open_reader(&database)?;
+            let first: Option<u64> =
+                connection.query_row("SELECT min(number) FROM session", [], |row| row.get(0))?;
+            Ok((connection, first))
+        };
+        let (connection, first) = open().map_err(|error| OpenError::from_sqlite(&database, error))?;
+        let end = self.writer.state.next().0;
+        // None are left to be read where there are none.
+        let first = first.unwrap_or(end);
+        Ok(SessionReader {
+            database,
+            connection,
+            subjects: HashMap::new(),
+            first,
+            next: first,
+            end,
+            read: 0,
+            live: 0,
+            ended: Vec::new(),
+        })
+    }
+
+    /// Reads all sessions into the table, before anybody works with them, and deletes those that are not live at `now`.
+    /// `now` must not be earlier than [`Self::latest`]. Returns how many live.
+    pub fn load(&self, table: &SessionTable, now: Timestamp) -> std::result::Result<u64, OpenError> {
+        let mut sessions = self.sessions()?;
+        while sessions.read(table, now)? {}
+        self.forget(&sessions.take_ended(), now)?;
+        Ok(sessions.live)
+    }
+
+    /// Deletes sessions that have ended, before anybody works with the store.
+    pub fn forget(&self, ended: &[SessionNumber], now: Timestamp) -> std::result::Result<(), OpenError> {
+        let connection = &self.writer.connection;
+        match ended.chunks(CHUNK).try_for_each(|chunk| delete(connection, chunk, now)) {
+            // It can wait for the next start: what has ended is no less ended for taking up space.
+            Err(error) if is_full(&error) => Ok(()),
+            deleted => deleted.map_err(|error| OpenError::from_sqlite(&self.writer.folder.database(), error)),
+        }
+    }
+}
+
+/// Reads sessions into the table in the order of their numbers.
+#[derive(Debug)]
+pub struct SessionReader {
+    database: PathBuf,
+    connection: Connection,
+    /// Whom sessions speak for, each read once, and the number up to which theirs have ended; `None` if they are gone.
+    subjects: HashMap<Who, Option<(Identity, SessionNumber)>>,
+    first: u64,
+    /// All up to this number are read.
+    next: u64,
+    /// Those from this number on were not there when this was made.
+    end: u64,
+    read: u64,
+    live: u64,
+    ended: Vec<SessionNumber>,
+}
+
+type Who = (UserId, UnitId, Option<KeyId>);
+
+impl SessionReader {
+    /// Reads some more sessions, and puts those that are live at `now` into the table; `false` if there are no more. `now`
+    /// must not be earlier than [`SqliteStore::latest`].
+    pub fn read(&mut self, table: &SessionTable, now: Timestamp) -> std::result::Result<bool, OpenError> {
+        self.read_some(table, now, PART)
+    }
+
+    /// As [`Self::read`], but for how many.
+    pub(super) fn read_some(
+        &mut self,
         table: &SessionTable,
         now: Timestamp,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> std::result::Result<u64, OpenError> {
-        let connection = &self.writer.connection;
-        let loaded = fill(connection, table, now, progress).and_then(|(live, ended)| {
-            match ended.chunks(CHUNK).try_for_each(|chunk| delete(connection, chunk, now)) {
-                // It can wait for the next start: what has ended is no less ended for taking up space.
-                Err(error) if is_full(&error) => Ok(live),
-                deleted => deleted.map(|()| live),
-            }
-        });
-        loaded.map_err(|error| OpenError::from_sqlite(&self.writer.folder.database(), error))
+        limit: u32,
+    ) -> std::result::Result<bool, OpenError> {
+        let read = fill(self, table, now, limit);
+        read.map_err(|error| OpenError::from_sqlite(&self.database, error))
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let (done, all) = (self.next - self.first, self.end - self.first);
+        let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100);
+        Progress { read: self.read, percent: u32::try_from(percent).unwrap_or(100) }
+    }
+
+    /// How many were live.
+    pub fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Takes those that were not live, which are to be forgotten.
+    pub fn take_ended(&mut self) -> Vec<SessionNumber> {
+        std::mem::take(&mut self.ended)
     }
 }
 
-/// Returns the number of live sessions, and those that have ended.
-fn fill(
-    connection: &Connection,
-    table: &SessionTable,
-    now: Timestamp,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(u64, Vec<SessionNumber>)> {
-    let total = connection.query_row("SELECT count(*) FROM session", [], |row| row.get(0))?;
-    let mut subjects = Subjects::new(connection)?;
-    let (mut live, mut ended) = (0, Vec::new());
+fn fill(reader: &mut SessionReader, table: &SessionTable, now: Timestamp, limit: u32) -> Result<bool> {
+    let SessionReader { connection, subjects, next, end, read, live, ended, .. } = reader;
+    // Both are in the order of the numbers. Walking through them side by side costs half of what joining them does.
     let sql = "
-        SELECT number, digest, user, unit, key, issued_at, last_used_at, idle_ms, ends_at
-        FROM session JOIN session_use USING (number) ORDER BY number";
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let number = SessionNumber(row.get(0)?);
-        let session = read_session(row)?;
-        let user = UserId::from_bytes(row.get(2)?);
-        let unit = UnitId::from_bytes(row.get(3)?);
-        let key = row.get::<_, Option<_>>(4)?.map(KeyId::from_bytes);
-        match subjects.get((user, unit, key))? {
-            Some((identity, mark)) if number > *mark && now < session.expires_at() => {
-                table.insert(number, &session, identity);
-                live += 1;
+        SELECT number, digest, user, unit, key, issued_at, idle_ms, ends_at
+        FROM session WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut sessions = statement.query(params![*next, *end, limit])?;
+    let sql = "SELECT number, last_used_at FROM session_use WHERE number >= ?1 ORDER BY number";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut uses = statement.query([*next])?;
+    let mut latest_use: (u64, i64) = (0, 0);
+    let mut count = 0;
+    while let Some(row) = sessions.next()? {
+        let number = row.get(0)?;
+        while latest_use.0 < number {
+            latest_use = match uses.next()? {
+                Some(row) => (row.get(0)?, row.get(1)?),
+                None => (u64::MAX, 0),
+            };
+        }
+        let used_at = (latest_use.0 == number).then_some(latest_use.1).map(Timestamp::from_millis);
+        let who = (UserId::from_bytes(row.get(2)?), UnitId::from_bytes(row.get(3)?), read_key(row)?);
+        let subject = match subjects.entry(who) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(find_subject(connection, who)?),
+        };
+        let session = used_at.map(|used_at| read_session(row, used_at)).transpose()?;
+        match (subject, session) {
+            (Some((identity, mark)), Some(session)) if number > mark.0 && now < session.expires_at() => {
+                table.insert(SessionNumber(number), &session, identity);
+                *live += 1;
             }
-            _ => ended.push(number),
+            _ => ended.push(SessionNumber(number)),
         }
-        let done = live + ended.len() as u64;
-        if done.is_multiple_of(STEP) || done == total {
-            progress(done, total);
-        }
+        *next = number + 1;
+        count += 1;
     }
-    Ok((live, ended))
+    *read += u64::from(count);
+    let is_more = count == limit;
+    if !is_more {
+        *next = *end;
+    }
+    Ok(is_more)
 }
 
-fn read_session(row: &Row<'_>) -> Result<Session> {
+fn read_key(row: &Row<'_>) -> Result<Option<KeyId>> {
+    Ok(row.get::<_, Option<_>>(4)?.map(KeyId::from_bytes))
+}
+
+fn read_session(row: &Row<'_>, last_used_at: Timestamp) -> Result<Session> {
     Ok(Session {
         digest: TokenDigest::from_bytes(row.get(1)?),
         issued_at: Timestamp::from_millis(row.get(5)?),
-        last_used_at: Timestamp::from_millis(row.get(6)?),
-        idle: row.get::<_, Option<u64>>(7)?.map(Duration::from_millis),
-        ends_at: Timestamp::from_millis(row.get(8)?),
+        last_used_at,
+        idle: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis),
+        ends_at: Timestamp::from_millis(row.get(7)?),
     })
+}
+
+/// The identity of a user in a unit by this key or by password, and the number up to which its sessions have ended, by
+/// whichever mark is highest. `None` if one of the rows is gone.
+fn find_subject(connection: &Connection, who: Who) -> Result<Option<(Identity, SessionNumber)>> {
+    let sql = "
+        SELECT organisation.id, organisation.code, organisation.is_operator, unit.name, user.username,
+               max(organisation.ended, unit.ended, user.ended, coalesce(web_api_key.ended, 0))
+        FROM user
+        JOIN organisation ON organisation.id = user.organisation
+        JOIN unit ON unit.id = ?2 AND unit.organisation = user.organisation
+        LEFT JOIN web_api_key ON web_api_key.id = ?3 AND web_api_key.user = user.id
+        WHERE user.id = ?1 AND (?3 IS NULL OR web_api_key.id IS NOT NULL)";
+    let (user, unit, key) = who;
+    let ids = params![user.to_bytes(), unit.to_bytes(), key.map(KeyId::to_bytes)];
+    let found = connection.prepare_cached(sql)?.query_row(ids, |row| {
+        let identity = Identity {
+            organisation: OrganisationId::from_bytes(row.get(0)?),
+            organisation_code: row.get(1)?,
+            is_operator: row.get(2)?,
+            unit,
+            unit_name: row.get(3)?,
+            user,
+            username: row.get(4)?,
+            method: key.map_or(Method::Password, Method::WebApiKey),
+        };
+        Ok((identity, SessionNumber(row.get(5)?)))
+    });
+    found.optional()
 }
 
 fn delete(connection: &Connection, numbers: &[SessionNumber], now: Timestamp) -> Result<()> {
@@ -98,51 +230,4 @@ fn delete(connection: &Connection, numbers: &[SessionNumber], now: Timestamp) ->
         ended::end(&transaction, &Ended { number: *number, at: now, known: None, released: None })?;
     }
     transaction.commit()
-}
-
-type Who = (UserId, UnitId, Option<KeyId>);
-
-/// Whom sessions speak for, each read once.
-struct Subjects<'a> {
-    statement: CachedStatement<'a>,
-    known: HashMap<Who, Option<(Identity, SessionNumber)>>,
-}
-
-impl<'a> Subjects<'a> {
-    fn new(connection: &'a Connection) -> Result<Self> {
-        let sql = "
-            SELECT organisation.id, organisation.code, organisation.is_operator, unit.name, user.username,
-                   max(organisation.ended, unit.ended, user.ended, coalesce(web_api_key.ended, 0))
-            FROM user
-            JOIN organisation ON organisation.id = user.organisation
-            JOIN unit ON unit.id = ?2 AND unit.organisation = user.organisation
-            LEFT JOIN web_api_key ON web_api_key.id = ?3 AND web_api_key.user = user.id
-            WHERE user.id = ?1 AND (?3 IS NULL OR web_api_key.id IS NOT NULL)";
-        Ok(Self { statement: connection.prepare_cached(sql)?, known: HashMap::new() })
-    }
-
-    /// The identity of a user in a unit by this key or by password, and the number up to which its sessions have
-    /// ended, by whichever mark is highest. `None` if one of the rows is gone.
-    fn get(&mut self, who: Who) -> Result<Option<&(Identity, SessionNumber)>> {
-        let vacant = match self.known.entry(who) {
-            Entry::Occupied(known) => return Ok(known.into_mut().as_ref()),
-            Entry::Vacant(vacant) => vacant,
-        };
-        let (user, unit, key) = who;
-        let ids = params![user.to_bytes(), unit.to_bytes(), key.map(KeyId::to_bytes)];
-        let read = self.statement.query_row(ids, |row| {
-            let identity = Identity {
-                organisation: OrganisationId::from_bytes(row.get(0)?),
-                organisation_code: row.get(1)?,
-                is_operator: row.get(2)?,
-                unit,
-                unit_name: row.get(3)?,
-                user,
-                username: row.get(4)?,
-                method: key.map_or(Method::Password, Method::WebApiKey),
-            };
-            Ok((identity, SessionNumber(row.get(5)?)))
-        });
-        Ok(vacant.insert(read.optional()?).as_ref())
-    }
 }

@@ -43,7 +43,7 @@ impl Sqlite {
     /// The sessions that a server would have if it were started at `now`.
     fn load(&self, now: Timestamp) -> SessionTable {
         let table = SessionTable::default();
-        self.store.as_ref().unwrap().load(&table, now, &mut |_, _| {}).unwrap();
+        self.store.as_ref().unwrap().load(&table, now).unwrap();
         table
     }
 }

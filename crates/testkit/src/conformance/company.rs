@@ -218,7 +218,7 @@ pub fn release(number: SessionNumber, token: u8) -> Entry {
 }
 
 pub fn forget(numbers: &[SessionNumber]) -> Entry {
-    let departed = |number| Departed { number, organisation: ACME, last_used_at: at(0) };
+    let departed = |number| Departed { number, known: Some((ACME, at(0))) };
     Entry::Forget { sessions: numbers.iter().copied().map(departed).collect(), at: at(0) }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorward_domain::{catalogue::Catalogue, observer::NoObserver};
+use doorward_domain::{catalogue::Catalogue, observer::NoObserver, sessions::Progress};
 
 use super::*;
 
@@ -57,12 +57,55 @@ async fn what_ended_while_the_server_was_down_is_remembered_too() {
 }
 
 #[test]
-fn progress_ends_with_all() {
+fn sessions_are_read_a_part_at_a_time() {
     let (_folder, mut store) = company();
-    store.apply(&(0..100).map(issue).collect::<Vec<_>>()).unwrap();
-    let mut told = Vec::new();
-    store.load(&SessionTable::default(), at(0), &mut |done, total| told.push((done, total))).unwrap();
-    assert_eq!(told, [(100, 100)]);
+    store.apply(&(0..10).map(issue).collect::<Vec<_>>()).unwrap();
+    // Gaps, at both ends and at the seam of two parts.
+    store.apply(&[1, 4, 5, 10].map(release)).unwrap();
+    let table = SessionTable::default();
+    let live = || (0..10).filter(|token| table.peek(&digest(*token), at(0)).is_some()).collect::<Vec<_>>();
+    let mut reader = store.sessions().unwrap();
+    assert_eq!(reader.progress(), Progress { read: 0, percent: 0 });
+    assert!(reader.read_some(&table, at(0), 2).unwrap());
+    assert_eq!(live(), [1, 2]);
+    assert!(reader.read_some(&table, at(0), 2).unwrap());
+    assert_eq!((live(), reader.progress()), (vec![1, 2, 5, 6], Progress { read: 4, percent: 66 }));
+    assert!(reader.read_some(&table, at(0), 2).unwrap(), "there may be more");
+    assert!(!reader.read_some(&table, at(0), 2).unwrap());
+    assert_eq!((live(), reader.progress()), (vec![1, 2, 5, 6, 7, 8], Progress { read: 6, percent: 100 }));
+    assert_eq!((reader.live(), reader.take_ended()), (6, Vec::new()));
+}
+
+/// What the journal may commit meanwhile ([`doorward_domain::sessions::Reading`]).
+#[test]
+fn what_is_done_while_sessions_are_read_is_neither_undone_nor_done_twice() {
+    let (_folder, mut store) = company();
+    let mut short = issue(3);
+    if let Entry::Issue { session, .. } = &mut short {
+        session.idle = Some(HOUR / 2);
+    }
+    store.apply(&[issue(0), issue(1), issue(2), short, issue(4)]).unwrap();
+    let (table, now) = (SessionTable::default(), at(0).plus(HOUR * 3 / 4));
+    let mut reader = store.sessions().unwrap();
+    assert!(reader.read_some(&table, now, 2).unwrap());
+    // Released and forgotten is what is in the table; what is issued goes there as it is committed.
+    store.apply(&[release(1), forget(&[SessionNumber(2)]), issue(5)]).unwrap();
+    assert!(reader.read_some(&table, now, 2).unwrap());
+    apply(&mut store, issue(6));
+    assert!(!reader.read_some(&table, now, 2).unwrap());
+    let read: Vec<_> = (0..10).filter(|token| table.peek(&digest(*token), now).is_some()).collect();
+    assert_eq!(read, [0, 1, 2, 4], "0 and 1 had been read, 5 and 6 are not its business");
+    assert_eq!(reader.take_ended(), [SessionNumber(4)]);
+    assert_eq!(reader.progress(), Progress { read: 5, percent: 100 });
+}
+
+#[test]
+fn a_store_without_sessions_has_been_read() {
+    let (_folder, mut store) = company();
+    store.apply(&[issue(0), release(1)]).unwrap();
+    let mut reader = store.sessions().unwrap();
+    assert!(!reader.read(&SessionTable::default(), at(0)).unwrap());
+    assert_eq!((reader.live(), reader.progress()), (0, Progress { read: 0, percent: 100 }));
 }
 
 #[test]

@@ -192,6 +192,6 @@ fn a_row_of_nonsense_is_damage_when_it_is_loaded() {
     let (_folder, mut store) = company();
     apply(&mut store, issue(1));
     store.writer.connection.execute("UPDATE session SET digest = x'00'", []).unwrap();
-    let error = store.load(&SessionTable::default(), at(0), &mut |_, _| {}).unwrap_err();
+    let error = store.load(&SessionTable::default(), at(0)).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
