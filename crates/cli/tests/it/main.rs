@@ -35,6 +35,7 @@ mod release;
 mod released;
 mod requirements;
 mod secrets;
+mod start;
 mod token;
 mod verify;
 mod web_api_key;
