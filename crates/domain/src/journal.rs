@@ -359,7 +359,7 @@ pub struct JournalThread {
 
 impl Journal {
     /// Starts the journal's thread. `on_broken` is called once, from that thread, with the message for the operator
-    /// if the ledger breaks; nothing is committed after that.
+    /// if the ledger breaks or panics; nothing is committed after that.
     pub fn start(
         ledger: impl Ledger,
         table: Arc<SessionTable>,
@@ -404,7 +404,10 @@ impl Journal {
         let counts = Arc::new(counts);
         let journal = Self { queue: Arc::new(Mutex::new(Some(sender))), counts: counts.clone() };
         let thread = thread::spawn(move || {
-            if let Err(message) = commit_all(ledger, force, &counts, &queue) {
+            let mut last_words = LastWords(Some(on_broken));
+            let ended = commit_all(ledger, force, &counts, &queue);
+            let on_broken = last_words.0.take();
+            if let (Err(message), Some(on_broken)) = (ended, on_broken) {
                 on_broken(message);
             }
         });
@@ -500,6 +503,20 @@ fn commit_all(
                 continue;
             }
             Err(LedgerError::Full(message)) => StoreError::Full(message),
+/// Tells of the journal's end when it is a panic. Without that the process would look well, and refuse everybody who
+/// logs in or releases for as long as it runs.
+struct LastWords<F: FnOnce(String)>(Option<F>);
+
+impl<F: FnOnce(String)> Drop for LastWords<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(on_broken) = self.0.take()
+        {
+            on_broken("the journal has failed by a defect, of which the log tells; whether its last commit is stored is not known".into());
+        }
+    }
+}
+
             Err(LedgerError::Lost(message)) => StoreError::Unavailable(message),
             Err(LedgerError::Broken(message)) => return Err(message),
         };

@@ -10,6 +10,7 @@ mod hash;
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
 };
@@ -113,7 +114,8 @@ impl Shared {
             };
             drop(queue);
             self.observer.hash_waited(self.clock.now().since(next.since));
-            (next.job)(&mut memory);
+            // A defect in one hash, of which the panic hook has told, must not end the thread: there are few.
+            let _ = catch_unwind(AssertUnwindSafe(|| (next.job)(&mut memory)));
         }
     }
 }

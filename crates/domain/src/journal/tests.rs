@@ -521,6 +521,25 @@ fn d2_a_broken_ledger_stops_the_journal_for_good() {
     assert!(fixture.batches.try_recv().is_err(), "nothing is tried again");
 }
 
+/// A defect of the store must not leave a process behind that looks well and refuses everybody.
+#[test]
+fn d2_a_ledger_that_panics_is_told_of_like_one_that_breaks() {
+    struct Defective;
+    impl Ledger for Defective {
+        fn commit(&mut self, _: &[Entry]) -> Result<Committed, LedgerError> {
+            panic!("a defect, for a test");
+        }
+    }
+    let (tell, told) = channel();
+    let table = Arc::new(SessionTable::default());
+    let (journal, thread) = Journal::start(Defective, table, move |message| tell.send(message).unwrap());
+    let refused = Submitted::to(&journal, issue(1)).wait();
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    assert!(told.recv().unwrap().contains("defect"));
+    assert!(told.recv().is_err(), "the operator is told once");
+    thread.stop();
+}
+
 #[test]
 fn stopping_commits_what_waits_and_refuses_what_comes() {
     let fixture = Fixture::new();

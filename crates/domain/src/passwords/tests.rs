@@ -265,6 +265,17 @@ async fn o1_the_queue_has_an_end_and_excess_is_turned_away_at_once() {
 }
 
 #[tokio::test]
+/// There are few threads, and a server without them would refuse everybody for as long as it runs.
+#[tokio::test]
+async fn o1_a_hash_that_panics_takes_no_thread_with_it() {
+    let (passwords, _) = start(COST);
+    for _ in 0..3 {
+        let failed = passwords.run(|_| panic!("a defect, for a test")).await;
+        assert_eq!(failed, Err::<(), _>(HashError::Stopped));
+        assert_eq!(passwords.verify(password("a"), None, SALT).await, Ok(Verdict::Unusable));
+    }
+}
+
 async fn o1_who_hangs_up_frees_their_place_and_is_not_hashed_for() {
     let (passwords, jobs) = start(COST);
     let blockade = Blockade::of(&passwords);

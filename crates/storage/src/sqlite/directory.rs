@@ -1,6 +1,7 @@
 //! The directory's threads: each has a connection of its own that only reads, and takes the next question that waits.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
@@ -145,7 +146,9 @@ fn answer_all(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Question>
         // One thread waits in the queue, the others for its place.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(question) = next else { return };
-        question(&mut connection);
+        // A defect in one question, of which the panic hook has told, must not take the answers to all others away. Its
+        // transaction is rolled back on the way.
+        let _ = catch_unwind(AssertUnwindSafe(|| question(&mut connection)));
     }
 }
 
