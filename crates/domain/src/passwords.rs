@@ -221,6 +221,11 @@ impl Passwords {
         self.run(choose).await?
     }
 
+    /// Refuses who would be refused by the queue anyhow, before anything else is done for them.
+    pub fn admit(&self) -> Result<(), HashError> {
+        if self.waiting() < self.limits.queue { Ok(()) } else { Err(HashError::QueueFull) }
+    }
+
     /// How many hashes wait for a thread.
     pub fn waiting(&self) -> usize {
         self.shared.queue().waiting.len()

@@ -84,6 +84,8 @@ impl Doorkeeper {
         event: Event,
         origin: &Origin,
     ) -> Result<Proved, LoginError> {
+        // First of all, so that in a storm of logins the excess costs next to nothing and waits for nobody.
+        self.parts.passwords.admit()?;
         let record = |reason| AuditRecord::new(self.now(), event, reason, origin);
         let names = (CanonicalName::new(&login.organisation), CanonicalName::new(&login.username));
         let gate_of_nobody = gate_of_nobody(&self.gate_key, &names);

@@ -2,7 +2,8 @@
 
 use std::{
     mem::ManuallyDrop,
-    pin::pin,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
@@ -50,7 +51,7 @@ impl Ledger for Paper {
     }
 }
 
-/// Knows `zoe` of `acme`, and `dan`, who is disabled.
+/// Knows `zoe` of `acme`, and `dan`, who is disabled. Asked about `unreadable` it panics.
 struct Acme;
 
 impl Directory for Acme {
@@ -85,6 +86,7 @@ impl Directory for Acme {
             ("acme", "zoe") => account(2, Status::Active),
             ("acme", "dan") => account(3, Status::Disabled),
             ("acme", _) => NameLookup::UnknownUser(acme()),
+            ("unreadable", _) => panic!("this organisation may not be read"),
             _ => NameLookup::UnknownOrganisation,
         };
         Box::pin(async { Ok(found) })
@@ -209,6 +211,35 @@ fn c5_as_many_are_hashed_at_once_with_an_account_as_without() {
         drop(logins);
         assert_eq!(doorkeeper.logins_waiting(), 0, "o1: hanging up frees the places");
     }
+}
+
+/// In a storm the excess is refused before the directory is asked.
+#[test]
+fn o1_a_login_that_finds_the_queue_full_is_refused_before_anything_is_read() {
+    let doorkeeper = ManuallyDrop::new(with_hashing_at_a_stand());
+    let origin = Origin::default();
+    let poll = |login: &mut Pin<Box<dyn Future<Output = _> + '_>>| {
+        login.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    let log_in = |organisation: String| {
+        let login = PasswordLogin {
+            organisation,
+            username: "zoe".into(),
+            password: Password::parse("wrong").unwrap(),
+            unit: None,
+        };
+        Box::pin(doorkeeper.log_in_with_password(login, &origin)) as Pin<Box<dyn Future<Output = _>>>
+    };
+    let mut logins: Vec<_> = (0..100).map(|number| log_in(format!("unknown{number}"))).collect();
+    for login in &mut logins {
+        assert!(poll(login).is_pending());
+    }
+    assert_eq!(doorkeeper.logins_waiting(), 100);
+    let mut excess = log_in("unreadable".into());
+    assert!(matches!(poll(&mut excess), Poll::Ready(Err(LoginError::Unavailable(_)))));
+    drop(logins);
+    let mut next = log_in("unreadable".into());
+    assert!(catch_unwind(AssertUnwindSafe(|| poll(&mut next))).is_err(), "now it is read");
 }
 
 #[test]

@@ -252,6 +252,7 @@ async fn o1_the_queue_has_an_end_and_excess_is_turned_away_at_once() {
         assert_eq!(excess, Poll::Ready(Err(HashError::QueueFull)));
     }
     assert_eq!(passwords.waiting(), 2);
+    assert_eq!(passwords.admit(), Err(HashError::QueueFull));
 
     blockade.lift().await;
     assert_eq!(first.await, Ok(Verdict::Unusable));
@@ -264,7 +265,6 @@ async fn o1_the_queue_has_an_end_and_excess_is_turned_away_at_once() {
     );
 }
 
-#[tokio::test]
 /// There are few threads, and a server without them would refuse everybody for as long as it runs.
 #[tokio::test]
 async fn o1_a_hash_that_panics_takes_no_thread_with_it() {
@@ -276,6 +276,7 @@ async fn o1_a_hash_that_panics_takes_no_thread_with_it() {
     }
 }
 
+#[tokio::test]
 async fn o1_who_hangs_up_frees_their_place_and_is_not_hashed_for() {
     let (passwords, jobs) = start(COST);
     let blockade = Blockade::of(&passwords);
