@@ -237,6 +237,9 @@ pub(crate) struct Limits {
     /// Time for the body of a request to arrive.
     #[serde(deserialize_with = "duration")]
     pub(crate) body_timeout: Duration,
+    /// Time in which a login or a release must be done.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) answer_timeout: Duration,
 }
 
 /// Where to look besides the environment.

@@ -140,7 +140,11 @@ async fn serve(
     let (doorkeeper, administration, end) = wire(loaded, running, &metrics)?;
     let housekeeping =
         housekeeping::start(&doorkeeper, &administration, &metrics, config.audit.retention, roster);
-    let limits = Limits { body_bytes: config.limits.body_bytes, body_timeout: config.limits.body_timeout };
+    let limits = Limits {
+        body_bytes: config.limits.body_bytes,
+        body_timeout: config.limits.body_timeout,
+        answer_timeout: config.limits.answer_timeout,
+    };
     let proxies = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
     let state = State {
         doorkeeper: doorkeeper.clone(),

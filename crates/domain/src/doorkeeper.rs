@@ -411,6 +411,11 @@ impl Doorkeeper {
         self.parts.sessions.table().count()
     }
 
+    /// Whoever waited for the store has given up, so nobody else waits for the commit that is under way.
+    pub fn give_up_waiting(&self) {
+        self.parts.journal.give_up();
+    }
+
     /// How many entries wait for a commit of the journal.
     pub fn entries_waiting(&self) -> u64 {
         self.parts.journal.waiting()

@@ -348,6 +348,19 @@ struct Counts {
     changes: Arc<AtomicU64>,
     /// Whether sessions are still being read into the table.
     reading: Arc<Reading>,
+    /// Commits that have begun and commits that have ended, which are as many or one less.
+    began: AtomicU64,
+    ended: AtomicU64,
+    /// The commit at which somebody gave up waiting.
+    given_up: AtomicU64,
+}
+
+impl Counts {
+    /// Whether a commit is under way at which somebody has given up waiting.
+    fn is_stuck(&self) -> bool {
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        given_up != 0 && given_up > self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// The journal's thread; stopping the journal means waiting for it.
@@ -440,6 +453,9 @@ impl Journal {
         let (answer, answered) = oneshot::channel();
         let queue = lock(&self.queue);
         let queue = queue.as_ref().ok_or_else(stopped)?;
+        if self.counts.is_stuck() {
+            return Err(StoreError::Busy);
+        }
         if entry.is_of_a_login() && self.counts.waiting.load(Ordering::Relaxed) >= QUEUE as u64 - RESERVED {
             return Err(StoreError::Busy);
         }
@@ -453,6 +469,13 @@ impl Journal {
             }
         })?;
         Ok(answered)
+    }
+
+    /// To be called by whoever has waited too long. As long as the commit that is under way now does not end, further
+    /// entries are refused at once: they would wait as long, and be told late what can be told at once.
+    pub fn give_up(&self) {
+        // If none is under way it has ended already, and this says nothing.
+        self.counts.given_up.fetch_max(self.counts.began.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// How many entries wait for a commit.
@@ -480,6 +503,20 @@ impl JournalThread {
     }
 }
 
+/// Tells of the journal's end when it is a panic. Without that the process would look well, and refuse everybody who
+/// logs in or releases for as long as it runs.
+struct LastWords<F: FnOnce(String)>(Option<F>);
+
+impl<F: FnOnce(String)> Drop for LastWords<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(on_broken) = self.0.take()
+        {
+            on_broken("the journal has failed by a defect, of which the log tells; whether its last commit is stored is not known".into());
+        }
+    }
+}
+
 /// Commits what is submitted until the last sender is gone. Fails when the ledger breaks.
 fn commit_all(
     mut ledger: impl Ledger,
@@ -497,26 +534,15 @@ fn commit_all(
         }
         counts.waiting.fetch_sub(entries.len() as u64, Ordering::Relaxed);
         force.prepare();
-        let error = match ledger.commit(&entries) {
+        counts.began.fetch_add(1, Ordering::Relaxed);
+        let committed = ledger.commit(&entries);
+        counts.ended.fetch_add(1, Ordering::Relaxed);
+        let error = match committed {
             Ok(committed) => {
                 force.enforce(&entries, answers, committed);
                 continue;
             }
             Err(LedgerError::Full(message)) => StoreError::Full(message),
-/// Tells of the journal's end when it is a panic. Without that the process would look well, and refuse everybody who
-/// logs in or releases for as long as it runs.
-struct LastWords<F: FnOnce(String)>(Option<F>);
-
-impl<F: FnOnce(String)> Drop for LastWords<F> {
-    fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(on_broken) = self.0.take()
-        {
-            on_broken("the journal has failed by a defect, of which the log tells; whether its last commit is stored is not known".into());
-        }
-    }
-}
-
             Err(LedgerError::Lost(message)) => StoreError::Unavailable(message),
             Err(LedgerError::Broken(message)) => return Err(message),
         };

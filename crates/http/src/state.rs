@@ -13,24 +13,28 @@ use doorward_domain::{
     administration::Administration,
     doorkeeper::Doorkeeper,
     instance::Standing,
+    journal::StoreError,
     sessions::{Progress, Reading},
 };
 
 use crate::metrics::Metrics;
 
-/// Bounds on a request's body, applied before anything in it is looked at (`security.md` H5).
+/// Bounds on a request: on its body, applied before anything in it is looked at (`security.md` H5), and on its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The largest body.
     pub body_bytes: usize,
     /// The longest time in which it must have arrived.
     pub body_timeout: Duration,
+    /// The longest time that a login or a release waits for what it needs.
+    pub answer_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// 64 KiB within ten seconds.
+    /// 64 KiB within ten seconds, and an answer within as many.
     fn default() -> Self {
-        Self { body_bytes: 64 * 1024, body_timeout: Duration::from_secs(10) }
+        let timeout = Duration::from_secs(10);
+        Self { body_bytes: 64 * 1024, body_timeout: timeout, answer_timeout: timeout }
     }
 }
 
@@ -94,4 +98,23 @@ pub struct State {
     pub proxies: Arc<TrustedProxies>,
     /// Whether requests are welcome.
     pub readiness: Readiness,
+}
+
+impl State {
+    /// Does what a login or a release needs, if that takes no longer than it may. What is given up may be done all the same;
+    /// until the store has come to an end of what it is at, nobody else is let wait for it.
+    pub(crate) async fn in_time<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+        late: impl FnOnce(StoreError) -> E,
+    ) -> Result<T, E> {
+        let limit = self.limits.answer_timeout;
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            self.doorkeeper.give_up_waiting();
+            let limit = humantime::format_duration(limit);
+            Err(late(StoreError::Unavailable(format!(
+                "it took longer than {limit}, which is 'limits.answer_timeout'"
+            ))))
+        })
+    }
 }

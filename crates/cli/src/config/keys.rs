@@ -267,6 +267,13 @@ pub(super) const KEYS: &[Key] = &[
         "time within which the head of a request must arrive, and for which a connection may be idle",
     ),
     key("limits.body_timeout", LONG, "10s", "time within which the body of a request must arrive"),
+    key(
+        "limits.answer_timeout",
+        LONG,
+        "10s",
+        "time after which a login or a release that is not done is answered 503, because the disk or the database is slow \
+         say; longer than `cluster.lease`, for which a release waits when an instance has died",
+    ),
 ];
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {

@@ -80,6 +80,7 @@ fn defaults_stand_when_nothing_is_set() {
     assert_eq!((log.format, log.level), (LogFormat::Text, LogLevel::Info));
     assert_eq!(limits.body_bytes, 65_536);
     assert_eq!((limits.header_timeout, limits.body_timeout), (MINUTE / 2, MINUTE / 6));
+    assert_eq!(limits.answer_timeout, MINUTE / 6);
 
     assert_eq!(loaded.file, None);
     assert!(loaded.settings.iter().map(|setting| setting.key).eq(KEYS.iter().map(|key| key.name)));
@@ -264,6 +265,7 @@ fn each_range_ends_where_it_says() {
         ("limits.body_bytes", (&["1024", "16777216"], &["1023", "16777217"])),
         ("limits.header_timeout", long),
         ("limits.body_timeout", long),
+        ("limits.answer_timeout", long),
     ] {
         for value in taken {
             assert_shown(&load_flag(key, value).unwrap(), key, &format!("{value} (--flag)"));

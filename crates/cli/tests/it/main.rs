@@ -15,6 +15,7 @@ mod compat;
 mod errors;
 mod ext_authz;
 mod faults;
+mod floods;
 mod gateway;
 mod golden;
 mod guarded;

@@ -521,6 +521,27 @@ fn d2_a_broken_ledger_stops_the_journal_for_good() {
     assert!(fixture.batches.try_recv().is_err(), "nothing is tried again");
 }
 
+/// Who comes while somebody has given up on the commit under way would wait as long, and is told at once.
+#[test]
+fn o1_nobody_else_waits_for_a_commit_that_was_given_up() {
+    let fixture = Fixture::new();
+    fixture.journal.give_up();
+    fixture.commit(issue(1), Some(1));
+    let stuck = fixture.submit_alone(issue(2));
+    let waiting = fixture.submit(issue(3));
+    fixture.journal.give_up();
+    for _ in 0..2 {
+        assert_eq!(Submitted::to(&fixture.journal, issue(4)).wait(), Err(StoreError::Busy));
+        assert_eq!(Submitted::to(&fixture.journal, release(1, 1)).wait(), Err(StoreError::Busy));
+    }
+    assert_eq!(fixture.journal.waiting(), 1, "the refused take no place");
+    fixture.answer([Outcome::Committed(Some(SessionNumber(2)))]);
+    fixture.answer([Outcome::Committed(Some(SessionNumber(3)))]);
+    assert_eq!((stuck.wait(), waiting.wait()), (committed(2), committed(3)), "what was taken is done");
+    fixture.commit(issue(4), Some(4));
+    fixture.thread.stop();
+}
+
 /// A defect of the store must not leave a process behind that looks well and refuses everybody.
 #[test]
 fn d2_a_ledger_that_panics_is_told_of_like_one_that_breaks() {

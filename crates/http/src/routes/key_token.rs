@@ -1,6 +1,7 @@
 //! `authentication/web_api_key/token`: log in with a Web API key.
 
 use axum::{Json, extract, http::HeaderMap};
+use doorward_domain::doorkeeper::LoginError;
 
 use super::token::unit;
 use crate::{
@@ -41,6 +42,7 @@ pub async fn issue(
     members: Members,
 ) -> Result<Json<Envelope<IssuedToken>>, ApiError> {
     let key = basic::parse_key(basic::authorization(&headers)?)?;
-    let token = state.doorkeeper.log_in_with_key(&key, unit(&members)?, &origin.0).await?;
+    let login = state.doorkeeper.log_in_with_key(&key, unit(&members)?, &origin.0);
+    let token = state.in_time(login, LoginError::from).await?;
     Ok(Json(Envelope::ok_with_empty_texts(IssuedToken { token: token.expose().to_owned() })))
 }

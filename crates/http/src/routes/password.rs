@@ -1,7 +1,10 @@
 //! `authentication/password`: change one's own password.
 
 use axum::{Json, extract};
-use doorward_domain::{credential::Password, doorkeeper::PasswordChange};
+use doorward_domain::{
+    credential::Password,
+    doorkeeper::{ChangePasswordError, PasswordChange},
+};
 
 use super::token::{name, organisation};
 use crate::{
@@ -49,6 +52,7 @@ pub async fn change(
         current: password("password", "send the password until now")?,
         new: password("new_password", "send the password from now on")?,
     };
-    state.doorkeeper.change_password(change, &origin.0).await?;
+    let change = state.doorkeeper.change_password(change, &origin.0);
+    state.in_time(change, |error| ChangePasswordError::Login(error.into())).await?;
     Ok(Json(Envelope::ok_with_empty_texts(Nothing {})))
 }

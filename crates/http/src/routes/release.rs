@@ -1,5 +1,7 @@
 //! `authentication/token/release`: end a token.
 
+use std::convert::identity;
+
 use axum::{
     Json,
     extract::{self, FromRequest, Request},
@@ -41,7 +43,7 @@ pub async fn release(
     let members = Members::from_request(request, &state).await?;
     let text = members.get_text("token", "send the token to be released as a member of the body")?;
     match elsewhere.found(text.as_bytes()).one() {
-        Ok(token) => state.doorkeeper.release(&token, None, &origin.0).await?,
+        Ok(token) => state.in_time(state.doorkeeper.release(&token, None, &origin.0), identity).await?,
         // What cannot be a token is not in force.
         Err(ApiError::InvalidToken) => {}
         Err(error) => return Err(error),

@@ -1,6 +1,8 @@
 //! `/oauth2/revoke` (RFC 7009): a service ends a token; and what both OAuth endpoints share: who calls, about which
 //! token, and how they refuse.
 
+use std::convert::identity;
+
 use axum::{
     Json,
     body::Body,
@@ -53,7 +55,8 @@ pub async fn revoke(
     let token = read_token(&state, body).await?;
     let caller = caller(&state, &head.headers, &origin.0).await?;
     if let Some(token) = token {
-        state.doorkeeper.release(&token, Some(caller), &origin.0).await.map_err(Refusal::from)?;
+        let release = state.doorkeeper.release(&token, Some(caller), &origin.0);
+        state.in_time(release, identity).await.map_err(Refusal::from)?;
     }
     Ok(StatusCode::OK)
 }

@@ -4,7 +4,12 @@ use axum::{
     Json,
     extract::{self, FromRequest, Request},
 };
-use doorward_domain::{credential::Password, doorkeeper::PasswordLogin, id::UnitId, name::CanonicalName};
+use doorward_domain::{
+    credential::Password,
+    doorkeeper::{LoginError, PasswordLogin},
+    id::UnitId,
+    name::CanonicalName,
+};
 
 use crate::{
     body::Members,
@@ -51,7 +56,8 @@ pub async fn issue(
         password,
         unit: unit(&members)?,
     };
-    let token = state.doorkeeper.log_in_with_password(login, &origin.0).await?;
+    let token =
+        state.in_time(state.doorkeeper.log_in_with_password(login, &origin.0), LoginError::from).await?;
     Ok(Json(Envelope::ok(IssuedToken { token: token.expose().to_owned() })))
 }
 
