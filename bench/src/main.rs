@@ -21,7 +21,7 @@ use clap::Parser;
 use doorward_domain::{clock::Clock, random::Randomness};
 use doorward_http::{
     Limits, Readiness, State,
-    listener::{self, Bounds},
+    listener::{self, Bounds, places::Places},
     metrics::Metrics,
     router,
 };
@@ -113,9 +113,9 @@ async fn serve(args: &Args, clock: Clock) -> anyhow::Result<()> {
         (listen("product")?, listen("baseline")?, listen("admin")?);
     println!("listening");
     tokio::try_join!(
-        listener::serve(api_listener, api, None, BOUNDS, Handle::new()),
-        listener::serve(baseline_listener, baseline, None, BOUNDS, Handle::new()),
-        listener::serve(admin_listener, admin, None, BOUNDS, Handle::new()),
+        listener::serve(api_listener, api, None, BOUNDS, Places::default(), Handle::new()),
+        listener::serve(baseline_listener, baseline, None, BOUNDS, Places::default(), Handle::new()),
+        listener::serve(admin_listener, admin, None, BOUNDS, Places::default(), Handle::new()),
     )?;
     Ok(())
 }

@@ -240,6 +240,11 @@ pub(crate) struct Limits {
     /// Time in which a login or a release must be done.
     #[serde(deserialize_with = "duration")]
     pub(crate) answer_timeout: Duration,
+    /// Time in which a client must take something of what is sent to it.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) write_timeout: Duration,
+    /// Connections at a time of the API listener, and of Envoy's.
+    pub(crate) connections: usize,
 }
 
 /// Where to look besides the environment.

@@ -8,6 +8,7 @@ mod cluster;
 mod compat;
 mod config;
 mod demo;
+mod descriptors;
 mod evidence;
 mod export;
 mod gateway;

@@ -19,7 +19,7 @@ use doorward_domain::{
 };
 use doorward_http::{
     Limits, Readiness, State,
-    listener::{self, Bounds},
+    listener::{self, Bounds, places::Places},
     metrics::Metrics,
     router,
 };
@@ -29,7 +29,7 @@ use crate::{
     args::{Serve, WrongUse},
     breached::BreachedFile,
     config::{Loaded, Tls},
-    demo, housekeeping, logging,
+    demo, descriptors, housekeeping, logging,
     store::{self, End, Running, Store},
     system::{SystemRandomness, lower_priority},
 };
@@ -146,6 +146,11 @@ async fn serve(
         answer_timeout: config.limits.answer_timeout,
     };
     let proxies = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
+    let shares = descriptors::share(config.limits.connections, 1 + u64::from(ext_authz.is_some()));
+    let places =
+        |listener, most| Places::new(most, config.limits.write_timeout, metrics.connections(listener));
+    let (api_places, admin_places) = (places("api", shares.api), places("admin", shares.admin));
+    let ext_authz = ext_authz.map(|listener| (listener, places("ext_authz", shares.api)));
     let state = State {
         doorkeeper: doorkeeper.clone(),
         administration,
@@ -164,15 +169,23 @@ async fn serve(
     let admin_service = router::admin_service(state.clone(), admin_seed);
     // Loopback needs no encryption, and health checks there none of the trouble.
     let admin_tls = tls.clone().filter(|_| !admin_address.ip().is_loopback());
-    let api_server = tokio::spawn(listener::serve(api, api_service, tls.clone(), bounds, api_handle.clone()));
-    let admin_server =
-        tokio::spawn(listener::serve(admin, admin_service, admin_tls, bounds, admin_handle.clone()));
+    let api_server =
+        tokio::spawn(listener::serve(api, api_service, tls.clone(), bounds, api_places, api_handle.clone()));
+    let admin_server = tokio::spawn(listener::serve(
+        admin,
+        admin_service,
+        admin_tls,
+        bounds,
+        admin_places,
+        admin_handle.clone(),
+    ));
     let ext_authz = match ext_authz {
-        Some(listener) => {
+        Some((listener, places)) => {
             let (address, handle) = (listener.local_addr()?, Handle::new());
             let service = router::ext_authz_service(state.clone(), seed()?);
             let tls = tls.clone().filter(|_| !address.ip().is_loopback());
-            let server = tokio::spawn(listener::serve(listener, service, tls, bounds, handle.clone()));
+            let server =
+                tokio::spawn(listener::serve(listener, service, tls, bounds, places, handle.clone()));
             Some((address, handle, server))
         }
         None => None,

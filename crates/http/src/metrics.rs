@@ -1,6 +1,7 @@
 //! Metrics in the Prometheus text format. Handles are resolved once: counting a request is a few atomic additions.
 
 mod cluster;
+mod connections;
 mod durations;
 
 use std::time::Duration;
@@ -16,8 +17,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::cluster::ClusterMetrics;
-use self::durations::Durations;
+pub use self::{cluster::ClusterMetrics, connections::ConnectionCounts};
+use self::{connections::ConnectionMetrics, durations::Durations};
 use crate::{
     error::{ApiError, ErrorCode},
     router::Endpoint,
@@ -78,6 +79,7 @@ pub struct Metrics {
     keys_unused: Gauge,
     journal_queue: Gauge,
     uses_backlog: Gauge,
+    connections: ConnectionMetrics,
     cluster: ClusterMetrics,
 }
 
@@ -117,6 +119,7 @@ impl Default for Metrics {
             keys_unused: Gauge::default(),
             journal_queue: Gauge::default(),
             uses_backlog: Gauge::default(),
+            connections: ConnectionMetrics::default(),
             cluster: ClusterMetrics::default(),
             registry: Registry::default(),
         };
@@ -168,6 +171,7 @@ impl Default for Metrics {
             "Uses of tokens that were due to be written when it was last tried, and are not written",
             metrics.uses_backlog.clone(),
         );
+        metrics.connections.register(&mut registry);
         metrics.cluster.register(&mut registry);
         Self { registry, ..metrics }
     }
@@ -196,6 +200,11 @@ impl Metrics {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.keys_expiring.set(number(counts.expiring));
         self.keys_unused.set(number(counts.unused));
+    }
+
+    /// The counts of a listener's connections.
+    pub fn connections(&self, listener: &'static str) -> ConnectionCounts {
+        self.connections.of(listener)
     }
 
     /// What is counted of the cluster, if there is one.

@@ -27,7 +27,7 @@ use doorward_domain::{
 };
 use doorward_http::{
     Limits, Readiness, State,
-    listener::{self, Bounds},
+    listener::{self, Bounds, places::Places},
     metrics::Metrics,
     router,
 };
@@ -62,6 +62,10 @@ pub struct Options {
     pub limits: Limits,
     /// Bounds of a connection.
     pub bounds: Bounds,
+    /// Connections that the API listener may have.
+    pub connections: usize,
+    /// How long a client may take nothing.
+    pub write_timeout: Duration,
     /// Proxies that are believed.
     pub proxies: TrustedProxies,
 }
@@ -78,6 +82,8 @@ impl Default for Options {
             cost: Argon2Cost { memory_kib: 8, iterations: 1, parallelism: 1 },
             limits: Limits::default(),
             bounds: Bounds { header_timeout: Duration::from_secs(30) },
+            connections: 10_000,
+            write_timeout: Duration::from_secs(30),
             proxies: TrustedProxies::default(),
         }
     }
@@ -183,6 +189,7 @@ impl TestServer {
         let readiness = Readiness::default();
         readiness.set(true);
         let (limits, proxies) = (options.limits, Arc::new(options.proxies.clone()));
+        let places = Places::new(options.connections, options.write_timeout, metrics.connections("api"));
         let state = State {
             doorkeeper: doorkeeper.clone(),
             administration: administration.clone(),
@@ -198,12 +205,13 @@ impl TestServer {
         let handles = [Handle::new(), Handle::new(), Handle::new()];
         let api_service = router::api_service(state.clone(), 0xD00D);
         let servers = vec![
-            tokio::spawn(listener::serve(api, api_service, None, options.bounds, handles[0].clone())),
+            tokio::spawn(listener::serve(api, api_service, None, options.bounds, places, handles[0].clone())),
             tokio::spawn(listener::serve(
                 admin,
                 router::admin_service(state.clone(), 0xD00E),
                 None,
                 options.bounds,
+                Places::default(),
                 handles[1].clone(),
             )),
             tokio::spawn(listener::serve(
@@ -211,6 +219,7 @@ impl TestServer {
                 router::ext_authz_service(state, 0xD00F),
                 None,
                 options.bounds,
+                Places::default(),
                 handles[2].clone(),
             )),
         ];

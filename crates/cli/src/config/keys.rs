@@ -274,6 +274,20 @@ pub(super) const KEYS: &[Key] = &[
         "time after which a login or a release that is not done is answered 503, because the disk or the database is slow \
          say; longer than `cluster.lease`, for which a release waits when an instance has died",
     ),
+    key(
+        "limits.write_timeout",
+        LONG,
+        "30s",
+        "time for which a client may take nothing of what is sent to it before its connection is closed",
+    ),
+    key(
+        "limits.connections",
+        Integer(16, 1_000_000),
+        "10000",
+        "connections that `listen.api` may have at a time, and `listen.ext_authz` as many again; beyond it the \
+         longest idle one is closed for a new one, or the new one if none is idle; lowered to what the process's limit \
+         of open files has room for. `listen.admin` has places of its own",
+    ),
 ];
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {

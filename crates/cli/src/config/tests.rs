@@ -80,7 +80,10 @@ fn defaults_stand_when_nothing_is_set() {
     assert_eq!((log.format, log.level), (LogFormat::Text, LogLevel::Info));
     assert_eq!(limits.body_bytes, 65_536);
     assert_eq!((limits.header_timeout, limits.body_timeout), (MINUTE / 2, MINUTE / 6));
-    assert_eq!(limits.answer_timeout, MINUTE / 6);
+    assert_eq!(
+        (limits.answer_timeout, limits.write_timeout, limits.connections),
+        (MINUTE / 6, MINUTE / 2, 10_000)
+    );
 
     assert_eq!(loaded.file, None);
     assert!(loaded.settings.iter().map(|setting| setting.key).eq(KEYS.iter().map(|key| key.name)));
@@ -266,6 +269,8 @@ fn each_range_ends_where_it_says() {
         ("limits.header_timeout", long),
         ("limits.body_timeout", long),
         ("limits.answer_timeout", long),
+        ("limits.write_timeout", long),
+        ("limits.connections", (&["16", "1000000"], &["15", "1000001"])),
     ] {
         for value in taken {
             assert_shown(&load_flag(key, value).unwrap(), key, &format!("{value} (--flag)"));

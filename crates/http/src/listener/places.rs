@@ -1,0 +1,480 @@
+//! The places of a listener: how many connections there may be, who makes room when there are no more, and how long a
+//! client may take nothing of what is sent to it (`security.md` O3).
+//!
+//! A connection takes its place before anything is read of it, its TLS handshake included. When all are taken, one that
+//! waits for a request and has had none for a while is closed for the newcomer; a connection with a request that is being
+//! answered never is. Who that is, is found as the pages of a memory are: a hand goes round the places, takes each mark
+//! of use away, and takes the place where there was none. So clients that are at work keep their connections through a
+//! flood of those that only connect. Where the hand finds nobody, it is the newcomer who is closed.
+//!
+//! Every read and every write of a connection goes through here, so there is no timer, no clock and no lock on that way
+//! as long as it goes on.
+
+use std::{
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use axum_server::accept::Accept;
+use pin_project_lite::pin_project;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+use tower::Service;
+
+use crate::metrics::ConnectionCounts;
+
+/// How many places are looked at for a newcomer, so that a flood costs little even where nobody makes room.
+const LOOKED_AT: usize = 64;
+/// How many connections may be about to close for others, beyond those that have places: their tasks have to run first.
+const LEAVING_AT_A_TIME: usize = 64;
+/// How long a client may be silent before its machine is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How often it is said that connections are refused.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// As many connections as there may be, and how long they may be stalled. Clones are one.
+#[derive(Clone)]
+pub struct Places(Arc<Shared>);
+
+struct Shared {
+    most: usize,
+    write_timeout: Duration,
+    makes_room: bool,
+    counts: ConnectionCounts,
+    ring: Mutex<Ring>,
+}
+
+#[derive(Default)]
+struct Ring {
+    /// As many as there were connections at a time.
+    seats: Vec<Option<Arc<Seat>>>,
+    /// Those without a connection.
+    free: Vec<usize>,
+    /// Connections that there are, with a place or leaving.
+    open: usize,
+    hand: usize,
+    told: Option<Instant>,
+}
+
+/// What is known of a connection from outside of it.
+#[derive(Default)]
+struct Seat {
+    /// How many requests are being answered, and [`LEAVING`].
+    requests: AtomicU32,
+    /// Whether there was a request since the hand went by.
+    is_used: AtomicBool,
+    /// Of the task that reads.
+    reader: Mutex<Option<Waker>>,
+}
+
+/// The connection must make room.
+const LEAVING: u32 = 1 << 31;
+
+impl Seat {
+    /// Takes the place from a connection that waits for a request.
+    fn take(&self) -> bool {
+        let taken = self.requests.compare_exchange(0, LEAVING, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if taken && let Some(reader) = lock(&self.reader).take() {
+            reader.wake();
+        }
+        taken
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) & LEAVING != 0
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ring {
+    fn enter(&mut self, most: usize, makes_room: bool) -> Option<(usize, Entered)> {
+        if let Some(index) = self.free.pop() {
+            return Some((index, Entered::Free));
+        }
+        if self.seats.len() < most {
+            self.seats.push(None);
+            return Some((self.seats.len() - 1, Entered::Free));
+        }
+        if !makes_room || self.open >= most + LEAVING_AT_A_TIME {
+            return None;
+        }
+        for _ in 0..LOOKED_AT.min(2 * self.seats.len()) {
+            self.hand = (self.hand + 1) % self.seats.len();
+            let seat = self.seats[self.hand].as_ref();
+            if seat.is_some_and(|seat| !seat.is_used.swap(false, Ordering::Relaxed) && seat.take()) {
+                return Some((self.hand, Entered::Taken));
+            }
+        }
+        None
+    }
+
+    /// Whether it is time to tell again.
+    fn may_tell(&mut self) -> bool {
+        let now = Instant::now();
+        let may = self.told.is_none_or(|told| now.duration_since(told) >= TOLD_EVERY);
+        if may {
+            self.told = Some(now);
+        }
+        may
+    }
+
+    fn leave(&mut self, index: usize, seat: &Arc<Seat>) {
+        self.open -= 1;
+        // It may be somebody else's by now.
+        if self.seats[index].as_ref().is_some_and(|known| Arc::ptr_eq(known, seat)) {
+            self.seats[index] = None;
+            self.free.push(index);
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Entered {
+    Free,
+    Taken,
+}
+
+impl Default for Places {
+    /// 10,000 connections, of which none may take nothing for half a minute.
+    fn default() -> Self {
+        Self::new(10_000, Duration::from_secs(30), ConnectionCounts::default())
+    }
+}
+
+impl Places {
+    /// Places for `most` connections. One whose client takes nothing of what is sent to it for `write_timeout` is closed.
+    pub fn new(most: usize, write_timeout: Duration, counts: ConnectionCounts) -> Self {
+        let ring = Mutex::default();
+        Self(Arc::new(Shared { most: most.max(1), write_timeout, makes_room: true, counts, ring }))
+    }
+
+    /// Places that are kept by whoever has them: for connections that are used without requests, as WebSockets are.
+    pub fn kept(most: usize, write_timeout: Duration) -> Self {
+        let (counts, ring) = (ConnectionCounts::default(), Mutex::default());
+        Self(Arc::new(Shared { most: most.max(1), write_timeout, makes_room: false, counts, ring }))
+    }
+
+    /// Notes what goes wrong when a connection is taken from the operating system, for want of file descriptors say. What
+    /// goes wrong with one connection alone, of which the address is known, is its client's affair.
+    pub(crate) fn failures(&self) -> impl Fn(Option<&SocketAddr>, &io::Error) + Send + Sync + 'static {
+        let places = self.clone();
+        move |address, error| {
+            if address.is_none() {
+                places.0.counts.failures.inc();
+                if lock(&places.0.ring).may_tell() {
+                    tracing::error!(%error, "connections cannot be taken; it is tried again");
+                }
+            }
+        }
+    }
+
+    /// Gives a connection a place; `None` if there is none.
+    fn admit(&self) -> Option<Place> {
+        let shared = &self.0;
+        let mut ring = lock(&shared.ring);
+        let Some((index, how)) = ring.enter(shared.most, shared.makes_room) else {
+            shared.counts.refused.inc();
+            if ring.may_tell() {
+                tracing::warn!(
+                    places = shared.most,
+                    "connections are refused: all places are taken by requests that are being answered"
+                );
+            }
+            return None;
+        };
+        let seat = Arc::new(Seat::default());
+        ring.seats[index] = Some(seat.clone());
+        ring.open += 1;
+        drop(ring);
+        if how == Entered::Taken {
+            shared.counts.displaced.inc();
+        }
+        shared.counts.open.inc();
+        Some(Place { shared: shared.clone(), index, seat })
+    }
+}
+
+/// A place that is taken, until this is dropped.
+struct Place {
+    shared: Arc<Shared>,
+    index: usize,
+    seat: Arc<Seat>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.counts.open.dec();
+        lock(&self.shared.ring).leave(self.index, &self.seat);
+    }
+}
+
+impl<S> Accept<TcpStream, S> for Places {
+    type Stream = Placed;
+    type Service = Counting<S>;
+    type Future = Ready<io::Result<(Placed, Counting<S>)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Some(place) = self.admit() else { return ready(Err(io::ErrorKind::ConnectionRefused.into())) };
+        // A client that has vanished says nothing; asked, its machine or the network does.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+        let prepared = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        ready(prepared.and_then(|()| stream.set_nodelay(true)).map(|()| {
+            let service = Counting { service, seat: place.seat.clone() };
+            (Placed { stream, place, reader: None, stalled: None }, service)
+        }))
+    }
+}
+
+/// A connection that has its place, and loses it when its client takes nothing for too long.
+pub struct Placed {
+    stream: TcpStream,
+    place: Place,
+    /// Whom [`Seat::reader`] wakes.
+    reader: Option<Waker>,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Placed {
+    /// Sees to it that this task is woken when the place is taken from it. `false`: it has been already.
+    fn stays(&mut self, cx: &Context<'_>) -> bool {
+        if self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            return true;
+        }
+        self.reader = Some(cx.waker().clone());
+        *lock(&self.place.seat.reader) = self.reader.clone();
+        !self.place.seat.is_leaving()
+    }
+
+    /// Passes the outcome of a write on, unless too many have come to nothing, or somebody waits for the place.
+    fn wrote<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        if !self.stays(cx) || self.place.seat.is_leaving() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let write_timeout = self.place.shared.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(write_timeout)));
+        std::task::ready!(stalled.as_mut().poll(cx));
+        self.place.shared.counts.stalled.inc();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // Its end, as if the client had closed it.
+        if self.place.seat.is_leaving() {
+            return Poll::Ready(Ok(()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if outcome.is_pending() && !self.stays(cx) { Poll::Ready(Ok(())) } else { outcome }
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(cx, outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// A connection's service, which says when a request is being answered.
+#[derive(Clone)]
+pub struct Counting<S> {
+    service: S,
+    seat: Arc<Seat>,
+}
+
+impl<R, S: Service<R>> Service<R> for Counting<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Counted<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        self.seat.requests.fetch_add(1, Ordering::AcqRel);
+        let busy = Busy(self.seat.clone());
+        Counted { answer: self.service.call(request), busy }
+    }
+}
+
+pin_project! {
+    /// An answer in the making.
+    pub struct Counted<F> {
+        #[pin]
+        answer: F,
+        busy: Busy,
+    }
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().answer.poll(cx)
+    }
+}
+
+/// A request that is being answered, until this is dropped.
+struct Busy(Arc<Seat>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Before it is idle: what has been answered is still to be written.
+        self.0.is_used.store(true, Ordering::Relaxed);
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(most: usize) -> Places {
+        Places::new(most, Duration::from_secs(1), ConnectionCounts::default())
+    }
+
+    fn enter(places: &Places) -> Place {
+        places.admit().expect("a place")
+    }
+
+    fn use_once(place: &Place) {
+        place.seat.requests.fetch_add(1, Ordering::AcqRel);
+        drop(Busy(place.seat.clone()));
+    }
+
+    fn are_leaving<const N: usize>(all: [&Place; N]) -> [bool; N] {
+        all.map(|place| place.seat.is_leaving())
+    }
+
+    #[test]
+    fn o3_a_place_is_free_again_when_its_connection_ends() {
+        let places = Places::kept(2, Duration::from_secs(1));
+        let (one, _two) = (enter(&places), enter(&places));
+        assert!(places.admit().is_none());
+        drop(one);
+        let _three = enter(&places);
+        assert!(places.admit().is_none());
+        assert_eq!(places.0.counts.refused.get(), 2);
+        assert_eq!(places.0.counts.open.get(), 2);
+    }
+
+    #[test]
+    fn o3_a_connection_that_has_sent_nothing_makes_room() {
+        let places = places(2);
+        let (used, idle) = (enter(&places), enter(&places));
+        use_once(&used);
+        let next = enter(&places);
+        assert_eq!(are_leaving([&used, &idle, &next]), [false, true, false]);
+        use_once(&next);
+        drop(idle);
+        // Both are used; the hand has to go round, and finds one of them.
+        let last = enter(&places);
+        assert_eq!(are_leaving([&used, &next, &last]).iter().filter(|leaving| **leaving).count(), 1);
+        assert_eq!(places.0.counts.displaced.get(), 2);
+        assert_eq!(lock(&places.0.ring).seats.len(), 2);
+    }
+
+    #[test]
+    fn o3_who_is_being_answered_keeps_the_place_and_the_newcomer_goes() {
+        let places = places(3);
+        let all = [enter(&places), enter(&places), enter(&places)];
+        let busy: Vec<_> = all
+            .iter()
+            .map(|place| {
+                place.seat.requests.fetch_add(1, Ordering::AcqRel);
+                Busy(place.seat.clone())
+            })
+            .collect();
+        for _ in 0..10 {
+            assert!(places.admit().is_none());
+        }
+        drop(busy);
+        let _fourth = enter(&places);
+    }
+
+    /// A flood of those who only connect does not reach who comes back again and again.
+    #[test]
+    fn o3_who_is_at_work_keeps_the_place_through_a_flood() {
+        let places = places(100);
+        let working: Vec<_> = (0..50).map(|_| enter(&places)).collect();
+        let mut flood = std::collections::VecDeque::new();
+        for _ in 0..1_000 {
+            working.iter().for_each(use_once);
+            flood.push_back(enter(&places));
+            flood.retain(|place: &Place| !place.seat.is_leaving());
+            assert!(flood.len() <= 50);
+        }
+        assert!(working.iter().all(|place| !place.seat.is_leaving()));
+    }
+
+    /// Connections that were told to go take a file descriptor each until they have gone.
+    #[test]
+    fn o3_there_is_an_end_to_those_who_are_leaving() {
+        let places = places(2);
+        let mut all: Vec<_> = (0..2 + LEAVING_AT_A_TIME).map(|_| enter(&places)).collect();
+        assert!(places.admit().is_none());
+        all.remove(0);
+        let _next = enter(&places);
+        assert!(places.admit().is_none());
+    }
+
+    #[test]
+    fn o3_a_place_that_was_taken_is_not_given_back_twice() {
+        let places = places(1);
+        let first = enter(&places);
+        let second = enter(&places);
+        assert!(first.seat.is_leaving());
+        drop(first);
+        assert!(lock(&places.0.ring).free.is_empty(), "it is the second's");
+        drop(second);
+        assert_eq!(lock(&places.0.ring).free, [0]);
+        assert_eq!(places.0.counts.open.get(), 0);
+    }
+}
