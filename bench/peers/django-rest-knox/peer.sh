@@ -15,7 +15,8 @@ peer_start() {
   SECRET_KEY=$(head -c 48 /dev/urandom | base64 -w0)
   { "$installed/bin/django-admin" migrate && "$installed/bin/python" -m service.seed; } >"$work/seed.log" 2>&1 ||
     die "no tokens were made: $(tail -20 "$work/seed.log")"
-  background server "$installed/bin/gunicorn" service.wsgi --bind "127.0.0.1:$port" \
+  # INT: SIGTERM would wait for the load.
+  last_words=INT background server "$installed/bin/gunicorn" service.wsgi --bind "127.0.0.1:$port" \
     --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75
   until_ready server answers a
 }
