@@ -17,6 +17,6 @@ peer_start() {
     die "no tokens were made: $(tail -20 "$work/seed.log")"
   # INT: SIGTERM would wait for the load.
   last_words=INT background server "$installed/bin/gunicorn" service.wsgi --bind "127.0.0.1:$port" \
-    --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75
+    --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75 --no-control-socket
   until_ready server answers a
 }
