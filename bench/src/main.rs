@@ -1,31 +1,23 @@
-//! What is measured: `serve` is the server that `bench/run` starts, loads and stops; `administration` and `timing`
-//! measure by themselves and print a table.
-//!
-//! `serve` is one process that listens on three ports of the loopback: the product with its table full of sessions, the
-//! bare framework with an answer of the same size (the baseline), and a way to have uses written. Whatever is not ours
-//! is the same for the first two: runtime, listener, bounds.
+//! What `bench/run` runs: `run` measures and reports, and starts the others of these as processes of their own; `administration`
+//! and `timing` measure by themselves and print a table.
 
 mod administration;
-mod baseline;
+mod ask;
+mod chart;
+mod ground;
+mod load;
+mod parts;
+mod pinning;
 mod population;
 mod product;
+mod report;
+mod statistics;
 mod system;
+mod target;
 mod timing;
+mod yardstick;
 
-use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
-
-use anyhow::Context;
-use axum::{Router, routing::post};
-use axum_server::Handle;
 use clap::Parser;
-use doorward_domain::{clock::Clock, random::Randomness};
-use doorward_http::{
-    Limits, Readiness, State,
-    listener::{self, Bounds, places::Places},
-    metrics::Metrics,
-    router,
-};
-use doorward_storage::{Kind, SqliteStore};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -33,33 +25,19 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::system::{SystemRandomness, SystemTime};
-
 #[derive(Parser)]
 enum Command {
-    /// Serve the product and the baseline until killed
-    Serve(Args),
+    /// Measure, and write a report
+    Run(ground::Args),
+    /// Fill a data folder with users and live sessions
+    Fill(population::Args),
+    /// Serve what the product is set beside, until killed
+    Yardstick(yardstick::Args),
     /// Measure lists, look-ups and endings with many users
     Administration(administration::Args),
     /// Compare the time of logins that fail for different reasons
     Timing(timing::Args),
 }
-
-#[derive(clap::Args)]
-struct Args {
-    /// How many live sessions the product has.
-    #[arg(long, default_value_t = 1_000_000)]
-    sessions: u32,
-    /// An empty folder for the product's database.
-    #[arg(long)]
-    folder: PathBuf,
-    /// Do not write uses to the journal while requests come in.
-    #[arg(long)]
-    keep_uses: bool,
-}
-
-/// The defaults of `limits.header_timeout` and `limits.body_timeout`.
-const BOUNDS: Bounds = Bounds { header_timeout: Duration::from_secs(30) };
 
 fn main() -> anyhow::Result<()> {
     let command = Command::parse();
@@ -69,53 +47,10 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::registry().with(lines).init();
 
     match command {
-        Command::Serve(args) => run(&args),
+        Command::Run(args) => parts::run(&args),
+        Command::Fill(args) => population::run(&args),
+        Command::Yardstick(args) => yardstick::run(&args),
         Command::Administration(args) => administration::run(&args),
         Command::Timing(args) => timing::run(&args),
     }
-}
-
-fn run(args: &Args) -> anyhow::Result<()> {
-    let clock = Clock::new(SystemTime);
-    let mut store = SqliteStore::create(&args.folder, Kind::Real, &[])?;
-    population::fill(&mut store, args.sessions, &clock)?;
-    drop(store);
-    tokio::runtime::Runtime::new()?.block_on(serve(args, clock))
-}
-
-async fn serve(args: &Args, clock: Clock) -> anyhow::Result<()> {
-    let metrics = Arc::new(Metrics::default());
-    let product = product::wire(&args.folder, clock, &metrics)?;
-    let (doorkeeper, administration) = (product.doorkeeper.clone(), product.administration.clone());
-    if !args.keep_uses {
-        product::write_uses(doorkeeper.clone());
-    }
-    let readiness = Readiness::default();
-    readiness.set(true);
-    let (limits, proxies) = (Limits::default(), Arc::default());
-    let state = State { doorkeeper: doorkeeper.clone(), administration, metrics, limits, proxies, readiness };
-
-    // What the product's requests have left to do must not be done at the cost of the baseline's.
-    let settle = async move || match doorkeeper.flush_uses(true).await {
-        Ok(uses) => Ok(uses.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    let admin = Router::new().route("/settle", post(settle));
-    let seed = u32::from_ne_bytes((&SystemRandomness as &dyn Randomness).bytes()?);
-    let (api, baseline) = (router::api_service(state, seed), baseline::router());
-
-    let listen = |name| {
-        let listener = TcpListener::bind("127.0.0.1:0").context("the loopback has no free port")?;
-        println!("{name} {}", listener.local_addr()?);
-        anyhow::Ok(listener)
-    };
-    let (api_listener, baseline_listener, admin_listener) =
-        (listen("product")?, listen("baseline")?, listen("admin")?);
-    println!("listening");
-    tokio::try_join!(
-        listener::serve(api_listener, api, None, BOUNDS, Places::default(), Handle::new()),
-        listener::serve(baseline_listener, baseline, None, BOUNDS, Places::default(), Handle::new()),
-        listener::serve(admin_listener, admin, None, BOUNDS, Places::default(), Handle::new()),
-    )?;
-    Ok(())
 }

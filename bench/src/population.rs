@@ -1,9 +1,16 @@
-//! Who is there: a hundred organisations of ten units, ten sessions a user, nine by password and one by Web API key.
+//! Who is there: a hundred organisations of ten units, ten sessions a user, nine by password and one by Web API key; and
+//! the operator organisation with one user, whose key may ask about all tokens.
 //!
-//! The token of session number `i` is `i` in hexadecimal, so that the load generator needs no list. What is looked up
-//! is the SHA-256 of a token, and that of a counter is as evenly spread as that of a random number.
+//! The token of session number `i` is `i` in hexadecimal, so that the load generator needs no list, and the key of user
+//! number `i` is `E` and `i`. What is looked up is the SHA-256, and that of a counter is as evenly spread as that of a
+//! random number.
+//!
+//! Sessions last long enough for a folder to be measured again days later.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use doorward_domain::{
@@ -14,15 +21,14 @@ use doorward_domain::{
     directory::{Role, Status},
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::{Entry, Outcome, Seen},
-    lifetimes::Lifetimes,
     name::Name,
-    passwords::Argon2Cost,
+    passwords::{Argon2Cost, PasswordHash},
     resource::{self, Classification, Key, NewSecret, Unit},
     session::{Identity, Method, Session, SessionNumber},
 };
-use doorward_storage::SqliteStore;
+use doorward_storage::{Kind, SqliteStore};
 
-use crate::system::SystemRandomness;
+use crate::system::{SystemRandomness, SystemTime};
 
 const ORGANISATIONS: usize = 100;
 const UNITS: usize = 10;
@@ -31,6 +37,37 @@ const SESSIONS_PER_USER: usize = 10;
 const BATCH: usize = 20_000;
 /// Sessions were issued and last used within this time before the start.
 const PAST: Duration = Duration::from_secs(15 * 60);
+/// How long the token of a password may be unused, and how long any lives.
+const IDLE: Duration = Duration::from_hours(30 * 24);
+const CAP: Duration = Duration::from_hours(365 * 24);
+
+/// The key of the operator organisation's user.
+pub(crate) const OPERATOR_KEY: &str = "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF";
+
+/// The key of a user.
+pub(crate) fn key(user: usize) -> String {
+    format!("E{user:031X}")
+}
+
+/// How many users there are with so many sessions.
+pub(crate) fn users(sessions: u32) -> usize {
+    (sessions as usize).div_ceil(SESSIONS_PER_USER)
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many live sessions.
+    #[arg(long, default_value_t = 1_000_000)]
+    sessions: u32,
+    /// A folder that is empty or not there.
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut store = SqliteStore::create(&args.folder, Kind::Real, &[])?;
+    fill(&mut store, args.sessions, &Clock::new(SystemTime))
+}
 
 struct Organisation {
     id: OrganisationId,
@@ -52,56 +89,20 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
 
     let mut organisations = Vec::with_capacity(ORGANISATIONS);
     for i in 0..ORGANISATIONS {
-        organisations.push(found_organisation(&mut batches, i, now)?);
+        organisations.push(found_organisation(&mut batches, &format!("ACME{i:03}"), false, now)?);
     }
+    let operator = found_organisation(&mut batches, "OPERATOR", true, now)?;
     let mut users = Vec::with_capacity(sessions.div_ceil(SESSIONS_PER_USER));
     // Nobody logs in with a password, so one hash will do.
     let hash = Argon2Cost::FLOOR.hash(&Password::generate(&SystemRandomness)?, &SystemRandomness)?;
     for i in 0..users.capacity() {
         let organisation = &organisations[i % ORGANISATIONS];
-        let user = User {
-            id: UserId::generate(now, &SystemRandomness)?,
-            username: format!("user{i:06}"),
-            key: KeyId::generate(now, &SystemRandomness)?,
-        };
         let units = units_of(organisation, i).map(|(id, _)| *id);
-        batches.change(
-            Change::CreateUser {
-                organisation: organisation.id,
-                user: resource::User {
-                    id: user.id,
-                    username: name(&user.username)?,
-                    person_name: None,
-                    email: None,
-                    role: Role::Member,
-                    status: Status::Active,
-                    units: units.to_vec(),
-                    default_unit: Some(units[0]),
-                },
-                password: Some(NewPassword { hash: hash.clone(), must_change: false }),
-            },
-            now,
-        )?;
-        let key = PlainKey::generate(&SystemRandomness)?;
-        batches.change(
-            Change::CreateKey {
-                organisation: organisation.id,
-                key: Key {
-                    id: user.key,
-                    user: user.id,
-                    name: "Benchmark".into(),
-                    classification: Classification::SystemicKey,
-                    status: Status::Active,
-                    verifier: true,
-                    allowed_addresses: Vec::new(),
-                    expires_at: None,
-                },
-                secret: NewSecret { digest: key.digest(), hint: key.hint() },
-            },
-            now,
-        )?;
+        let user = hire(&mut batches, organisation, &units, &format!("user{i:06}"), &key(i), &hash, now)?;
         users.push(user);
     }
+    let (unit, _) = operator.units[0];
+    hire(&mut batches, &operator, &[unit], "operator", OPERATOR_KEY, &hash, now)?;
     batches.commit()?;
     let issuing = Instant::now();
     for i in 0..sessions {
@@ -119,14 +120,18 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
 }
 
 /// Stores an organisation with its units.
-fn found_organisation(batches: &mut Batches<'_>, i: usize, now: Timestamp) -> anyhow::Result<Organisation> {
+fn found_organisation(
+    batches: &mut Batches<'_>,
+    code: &str,
+    is_operator: bool,
+    now: Timestamp,
+) -> anyhow::Result<Organisation> {
     let id = OrganisationId::generate(now, &SystemRandomness)?;
-    let code = format!("ACME{i:03}");
     let create = resource::Organisation {
         id,
-        code: name(&code)?,
-        name: code.clone(),
-        is_operator: false,
+        code: name(code)?,
+        name: code.into(),
+        is_operator,
         status: Status::Active,
     };
     batches.change(Change::CreateOrganisation(create), now)?;
@@ -137,7 +142,60 @@ fn found_organisation(batches: &mut Batches<'_>, i: usize, now: Timestamp) -> an
         batches.change(Change::CreateUnit { organisation: id, unit: create }, now)?;
         units.push((unit, shown));
     }
-    Ok(Organisation { id, code, units })
+    Ok(Organisation { id, code: code.into(), units })
+}
+
+/// Stores a user with a key.
+fn hire(
+    batches: &mut Batches<'_>,
+    organisation: &Organisation,
+    units: &[UnitId],
+    username: &str,
+    secret: &str,
+    hash: &PasswordHash,
+    now: Timestamp,
+) -> anyhow::Result<User> {
+    let user = User {
+        id: UserId::generate(now, &SystemRandomness)?,
+        username: username.into(),
+        key: KeyId::generate(now, &SystemRandomness)?,
+    };
+    batches.change(
+        Change::CreateUser {
+            organisation: organisation.id,
+            user: resource::User {
+                id: user.id,
+                username: name(username)?,
+                person_name: None,
+                email: None,
+                role: Role::Member,
+                status: Status::Active,
+                units: units.to_vec(),
+                default_unit: units.first().copied(),
+            },
+            password: Some(NewPassword { hash: hash.clone(), must_change: false }),
+        },
+        now,
+    )?;
+    let secret = PlainKey::parse(secret).context("a key")?;
+    batches.change(
+        Change::CreateKey {
+            organisation: organisation.id,
+            key: Key {
+                id: user.key,
+                user: user.id,
+                name: "Benchmark".into(),
+                classification: Classification::SystemicKey,
+                status: Status::Active,
+                verifier: true,
+                allowed_addresses: Vec::new(),
+                expires_at: None,
+            },
+            secret: NewSecret { digest: secret.digest(), hint: secret.hint() },
+        },
+        now,
+    )?;
+    Ok(user)
 }
 
 /// The two units that a user works in.
@@ -154,19 +212,17 @@ fn issue(
     is_by_key: bool,
     now: Timestamp,
 ) -> anyhow::Result<Entry> {
-    let lifetimes = Lifetimes::default();
     let token = PlainToken::parse(format!("{i:032X}").as_bytes()).context("32 digits are a token")?;
     let ago = u64::try_from(i * 7919)? % u64::try_from(PAST.as_millis())?;
     let issued_at = Timestamp::from_millis(now.as_millis() - i64::try_from(ago)?);
-    let lifetime = if is_by_key { lifetimes.api_key_lifetime } else { lifetimes.password_cap };
     let event = if is_by_key { Event::WebApiKeyLogin } else { Event::PasswordLogin };
     Ok(Entry::Issue {
         session: Session {
             digest: token.digest(),
             issued_at,
             last_used_at: issued_at,
-            idle: (!is_by_key).then_some(lifetimes.password_idle),
-            ends_at: issued_at.plus(lifetime),
+            idle: (!is_by_key).then_some(IDLE),
+            ends_at: issued_at.plus(CAP),
         },
         identity: Identity {
             organisation: organisation.id,

@@ -1,4 +1,5 @@
-//! The product, put together as `crates/cli/src/serve.rs` does it, with the defaults of the configuration.
+//! The product's inside, put together as `crates/cli/src/serve.rs` does it, with the defaults of the configuration: for
+//! what is measured without HTTP. Everything else is measured on the real binary.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
@@ -16,7 +17,6 @@ use doorward_domain::{
 };
 use doorward_http::metrics::Metrics;
 use doorward_storage::SqliteStore;
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::system::SystemRandomness;
 
@@ -69,18 +69,4 @@ pub(crate) fn wire(folder: &Path, clock: Clock, metrics: &Arc<Metrics>) -> anyho
     let doorkeeper = Arc::new(doorkeeper);
     let administration = Administration::new(doorkeeper.clone(), directory, BTreeSet::new());
     Ok(Product { doorkeeper, administration: Arc::new(administration), _journal: journal_thread })
-}
-
-/// Writes uses beside the requests, as `serve`'s housekeeping does.
-pub(crate) fn write_uses(doorkeeper: Arc<Doorkeeper>) {
-    let mut ticks = interval(doorkeeper.flush_period());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tokio::spawn(async move {
-        loop {
-            ticks.tick().await;
-            if let Err(error) = doorkeeper.flush_uses(false).await {
-                eprintln!("uses of tokens could not be written: {error}");
-            }
-        }
-    });
 }
