@@ -75,7 +75,9 @@ impl End {
         match self {
             Self::Journal(journal, reading) => {
                 let stop = || {
-                    reading.map(ReadingThread::stop);
+                    if let Some(reading) = reading {
+                        reading.stop();
+                    }
                     journal.stop();
                 };
                 tokio::task::spawn_blocking(stop).await?;

@@ -62,5 +62,6 @@ pub async fn serve_operators(
     });
     let bounds = doorward_http::listener::Bounds { header_timeout };
     let places = Places::default();
-    doorward_http::listener::serve_with(listener, move |_| service.clone(), None, bounds, places, handle).await
+    doorward_http::listener::serve_with(listener, move |_| service.clone(), None, bounds, places, handle)
+        .await
 }

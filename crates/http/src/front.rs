@@ -131,7 +131,6 @@ where
 pin_project! {
     /// A request being answered.
     #[project = Answer]
-    #[expect(clippy::large_enum_variant, reason = "a box would cost every request an allocation")]
     pub enum Answering {
         /// It is.
         Now { response: Option<Response> },

@@ -14,7 +14,6 @@ use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use socket2::SockRef;
 use tower::{Service, service_fn};
 
-
 use self::places::Places;
 use crate::Front;
 

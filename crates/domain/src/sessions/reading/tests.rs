@@ -93,7 +93,7 @@ impl Fixture {
     fn is_live(&self, token: u8) -> Result<bool, StoreError> {
         let digest = digest(token);
         let [used, seen] =
-            [true, false].map(|is_use| wait(self.sessions.find_live(&digest, is_use, &self.journal)));
+            [true, false].map(|is_use| wait(self.sessions.find(&digest, is_use, &self.journal, |_| ())));
         assert_eq!(used.as_ref().map(Option::is_some), seen.as_ref().map(Option::is_some));
         used.map(|live| live.is_some())
     }
