@@ -12,6 +12,7 @@ mod population;
 mod product;
 mod report;
 mod statistics;
+mod storm;
 mod system;
 mod target;
 mod timing;
@@ -37,6 +38,8 @@ enum Command {
     Administration(administration::Args),
     /// Compare the time of logins that fail for different reasons
     Timing(timing::Args),
+    /// Measure `doorward serve` through floods, full disks and slow ones
+    Storm(storm::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -52,5 +55,6 @@ fn main() -> anyhow::Result<()> {
         Command::Yardstick(args) => yardstick::run(&args),
         Command::Administration(args) => administration::run(&args),
         Command::Timing(args) => timing::run(&args),
+        Command::Storm(args) => storm::run(&args),
     }
 }
