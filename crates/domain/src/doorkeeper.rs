@@ -444,8 +444,23 @@ impl Doorkeeper {
         rules: &Rules,
         audit: AuditRecord,
     ) -> Result<PlainToken, LoginError> {
+        match self.try_issue(account, key, unit, rules, &audit).await? {
+            Some(token) => Ok(token),
+            None => self.refuse(AuditRecord { reason: Reason::AccountChanged, ..audit }).await,
+        }
+    }
+
+    /// As [`Self::issue`]; `None` if the account was changed since it was read, of which nothing is recorded.
+    async fn try_issue(
+        &self,
+        account: &Account,
+        key: Option<&KeyRecord>,
+        unit: Option<UnitId>,
+        rules: &Rules,
+        audit: &AuditRecord,
+    ) -> Result<Option<PlainToken>, LoginError> {
         let Some(unit) = choose_unit(account, unit) else {
-            self.record(AuditRecord { reason: Reason::InvalidUnit, ..audit }).await?;
+            self.record(AuditRecord { reason: Reason::InvalidUnit, ..audit.clone() }).await?;
             return Err(LoginError::InvalidUnit);
         };
         let lifetimes = &rules.lifetimes;
@@ -487,9 +502,9 @@ impl Doorkeeper {
             },
         };
         match self.parts.journal.submit(entry).await? {
-            Outcome::Committed(_) => Ok(token),
+            Outcome::Committed(_) => Ok(Some(token)),
             Outcome::Refused | Outcome::Taken(_) | Outcome::Stale | Outcome::InUse | Outcome::Repeated => {
-                self.refuse(AuditRecord { reason: Reason::AccountChanged, ..audit }).await
+                Ok(None)
             }
         }
     }

@@ -1,17 +1,13 @@
 //! Who asks about tokens, and who manages: what the holder of a Web API key or of a token may do.
 //!
-//! Services ask again and again, so what was read of the directory is remembered until the directory changes.
+//! Services ask again and again, and programs get token after token, so what was read of the directory is remembered until
+//! the directory changes.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use super::{
-    Doorkeeper, LoginError,
-    key_login::{Accepted, is_allowed},
-};
+use super::{Doorkeeper, LoginError, key_login::KnownKey};
 use crate::{
-    address::{AddressRules, Network},
     audit::Origin,
-    clock::Timestamp,
     credential::{KeyDigest, PlainKey, PlainToken},
     directory::{Holder, Role},
     id::{KeyId, OrganisationId, UserId},
@@ -63,12 +59,34 @@ impl Holder {
     }
 }
 
-/// Who is remembered: as many as there are keys in use and holders who asked, at most.
+impl KnownKey {
+    /// Who calls with it.
+    fn caller(&self) -> Caller {
+        let Self { key, account, .. } = self;
+        let holder = Holder {
+            role: account.user.role,
+            key: Some((key.classification, key.verifier)),
+            allowed_addresses: Vec::new(),
+            overrides: Overrides::new(),
+        };
+        Caller {
+            user: account.user.id,
+            organisation: account.organisation.id,
+            is_operator: account.organisation.is_operator,
+            may_introspect: holder.may_introspect(),
+        }
+    }
+}
+
+/// Who is remembered: keys in use and holders who asked.
 #[derive(Default)]
 pub(super) struct Callers {
-    keys: RwLock<Remembered<KeyDigest, KnownKey>>,
+    keys: RwLock<Remembered<KeyDigest, Arc<KnownKey>>>,
     holders: RwLock<Remembered<Who, Option<Arc<Holder>>>>,
 }
+
+/// How many keys are remembered, and how many holders, before all are forgotten: a few megabytes.
+const REMEMBERED: usize = 16_384;
 
 /// Whose token it is, and by which key it was got.
 type Who = (UserId, Option<KeyId>);
@@ -93,9 +111,9 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
 
     /// Remembers what was read at this number of changes, or after. What is older than anything here is of no use to anybody.
     fn insert(&mut self, key: K, value: V, changes: u64) {
-        if changes > self.changes {
+        if changes > self.changes || self.known.len() >= REMEMBERED {
             self.known.clear();
-            self.changes = changes;
+            self.changes = self.changes.max(changes);
         }
         if changes == self.changes {
             self.known.insert(key, value);
@@ -103,21 +121,10 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
     }
 }
 
-struct KnownKey {
-    caller: Caller,
-    ends_at: Option<Timestamp>,
-    allowed: Vec<Network>,
-    addresses: AddressRules,
-}
-
 impl Callers {
-    fn find_key(&self, digest: &KeyDigest, changes: u64, now: Timestamp, origin: &Origin) -> Option<Caller> {
-        let keys = read(&self.keys);
-        let known = keys.get(digest, changes)?;
-        let is_accepted = known.ends_at.is_none_or(|end| now < end)
-            && is_allowed(&known.allowed, origin)
-            && known.addresses.permits(origin.address);
-        is_accepted.then_some(known.caller)
+    /// Remembers a key that was read at this number of changes, or after.
+    pub(super) fn remember_key(&self, digest: KeyDigest, known: Arc<KnownKey>, changes: u64) {
+        write(&self.keys).insert(digest, known, changes);
     }
 }
 
@@ -126,32 +133,24 @@ impl Doorkeeper {
     pub async fn identify_caller(&self, key: &PlainKey, origin: &Origin) -> Result<Caller, LoginError> {
         // First, for what is remembered of the directory holds only while the copy does.
         self.parts.sessions.vouch()?;
-        let (digest, changes) = (key.digest(), self.parts.journal.changes());
-        if let Some(caller) = self.callers.find_key(&digest, changes, self.now(), origin) {
+        let digest = key.digest();
+        let remembered = read(&self.callers.keys)
+            .get(&digest, self.parts.journal.changes())
+            .filter(|known| known.unusable(self.now(), origin).is_none())
+            .map(|known| known.caller());
+        if let Some(caller) = remembered {
             self.note_key_use(digest, origin);
             return Ok(caller);
         }
-        let Accepted { key, account, rules } = self.accept_key(key, origin).await?;
-        let holder = Holder {
-            role: account.user.role,
-            key: Some((key.classification, key.verifier)),
-            allowed_addresses: Vec::new(),
-            overrides: Overrides::new(),
-        };
-        let caller = Caller {
-            user: account.user.id,
-            organisation: account.organisation.id,
-            is_operator: account.organisation.is_operator,
-            may_introspect: holder.may_introspect(),
-        };
-        let known = KnownKey {
-            caller,
-            ends_at: [key.expires_at, key.secret_ends_at].into_iter().flatten().min(),
-            allowed: key.allowed_addresses,
-            addresses: rules.addresses,
-        };
-        write(&self.callers.keys).insert(digest, known, changes);
-        Ok(caller)
+        let known = self.read_key(digest, origin).await?;
+        self.accept(digest, &known, origin).await?;
+        Ok(known.caller())
+    }
+
+    /// What is remembered of a key, if nothing has changed since.
+    pub(super) fn find_remembered(&self, digest: &KeyDigest) -> Option<Arc<KnownKey>> {
+        let changes = self.parts.journal.changes();
+        read(&self.callers.keys).get(digest, changes).cloned()
     }
 
     /// Finds out who calls with this token; `None` if it is not in force. This is a use of the token.
@@ -191,5 +190,14 @@ mod tests {
         remembered.insert("ann", 4, 7);
         assert_eq!((remembered.get(&"zoe", 8), remembered.get(&"ann", 8)), (Some(&3), None));
         assert_eq!((remembered.get(&"ann", 7), remembered.known.len()), (None, 1));
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        let mut remembered = Remembered::default();
+        for place in 0..=REMEMBERED {
+            remembered.insert(place, (), 7);
+        }
+        assert_eq!((remembered.get(&REMEMBERED, 7), remembered.known.len()), (Some(&()), 1));
     }
 }

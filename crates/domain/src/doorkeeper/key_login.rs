@@ -1,12 +1,14 @@
 //! Logging in with a Web API key.
 
+use std::sync::Arc;
+
 use super::{Doorkeeper, LoginError, outcome, unusable};
 use crate::{
     address::Network,
     audit::{AuditRecord, Event, Origin, Reason},
     clock::Timestamp,
     credential::{KeyDigest, PlainKey, PlainToken},
-    directory::{Account, KeyRecord, Status},
+    directory::{Account, KeyRecord, Status, UserRecord},
     id::UnitId,
     journal::KeyUse,
     rules::Rules,
@@ -36,12 +38,32 @@ impl UnknownKeys {
     }
 }
 
-/// A Web API key that was accepted.
-pub(super) struct Accepted {
+/// A Web API key as it was found in the directory, whether or not it may be used.
+pub(super) struct KnownKey {
     pub(super) key: KeyRecord,
-    pub(super) account: Box<Account>,
+    /// Its user's account, without what only logins with a password ask for.
+    pub(super) account: Account,
     /// The rules of its organisation.
     pub(super) rules: Rules,
+}
+
+impl KnownKey {
+    /// Why it may not be used now and from there, if so.
+    pub(super) fn unusable(&self, now: Timestamp, origin: &Origin) -> Option<Reason> {
+        let key = &self.key;
+        let is_over = |end: Option<Timestamp>| end.is_some_and(|end| now >= end);
+        if key.status == Status::Disabled {
+            Some(Reason::KeyDisabled)
+        } else if is_over(key.expires_at) {
+            Some(Reason::KeyExpired)
+        } else if is_over(key.secret_ends_at) {
+            Some(Reason::KeyRotatedOut)
+        } else if !is_allowed(&key.allowed_addresses, origin) {
+            Some(Reason::AddressDenied)
+        } else {
+            unusable(&self.account, &self.rules, origin)
+        }
+    }
 }
 
 impl Doorkeeper {
@@ -63,50 +85,65 @@ impl Doorkeeper {
         unit: Option<UnitId>,
         origin: &Origin,
     ) -> Result<PlainToken, LoginError> {
-        let Accepted { key, account, rules } = self.accept_key(key, origin).await?;
-        let audit = AuditRecord {
-            organisation: Some(account.organisation.id),
-            user: Some(account.user.id),
-            key: Some(key.id),
-            ..AuditRecord::new(self.now(), Event::WebApiKeyLogin, Reason::Ok, origin)
-        };
-        self.issue(&account, Some(&key), unit, &rules, audit).await
+        let digest = key.digest();
+        // What is remembered of the directory holds only while the copy does; without it the directory says.
+        let remembered = self.parts.sessions.vouch().is_ok().then(|| self.find_remembered(&digest)).flatten();
+        if let Some(known) = remembered {
+            let audit = self.accept(digest, &known, origin).await?;
+            if let Some(token) =
+                self.try_issue(&known.account, Some(&known.key), unit, &known.rules, &audit).await?
+            {
+                return Ok(token);
+            }
+            // It was changed in this moment, perhaps by another instance; how it is now decides.
+        }
+        let known = self.read_key(digest, origin).await?;
+        let audit = self.accept(digest, &known, origin).await?;
+        self.issue(&known.account, Some(&known.key), unit, &known.rules, audit).await
     }
 
-    /// Finds a key and judges it. Only a refusal is recorded.
-    pub(super) async fn accept_key(&self, key: &PlainKey, origin: &Origin) -> Result<Accepted, LoginError> {
-        let now = self.now();
-        let digest = key.digest();
-        let record = |reason| AuditRecord::new(now, Event::WebApiKeyLogin, reason, origin);
+    /// Reads a key in the directory, to be remembered until that changes. That there is none is recorded and an error.
+    pub(super) async fn read_key(
+        &self,
+        digest: KeyDigest,
+        origin: &Origin,
+    ) -> Result<Arc<KnownKey>, LoginError> {
+        let changes = self.parts.journal.changes();
         let Some((key, account)) = self.parts.directory.find_by_key(digest).await? else {
+            let now = self.now();
             if !lock(&self.unknown_keys).admits(now) {
                 return Err(LoginError::InvalidCredentials);
             }
-            return self.refuse(record(Reason::UnknownKey)).await;
+            let record = AuditRecord::new(now, Event::WebApiKeyLogin, Reason::UnknownKey, origin);
+            return self.refuse(record).await;
         };
         let rules = self.parts.rules.with(&account.organisation.overrides);
-        let is_over = |end: Option<Timestamp>| end.is_some_and(|end| now >= end);
-        let reason = if key.status == Status::Disabled {
-            Some(Reason::KeyDisabled)
-        } else if is_over(key.expires_at) {
-            Some(Reason::KeyExpired)
-        } else if is_over(key.secret_ends_at) {
-            Some(Reason::KeyRotatedOut)
-        } else if !is_allowed(&key.allowed_addresses, origin) {
-            Some(Reason::AddressDenied)
-        } else {
-            unusable(&account, &rules, origin)
+        let user = UserRecord { password_hash: None, known_addresses: Vec::new(), ..account.user };
+        let known = Arc::new(KnownKey { key, account: Account { user, ..*account }, rules });
+        self.callers.remember_key(digest, known.clone(), changes);
+        Ok(known)
+    }
+
+    /// Judges a key. What is returned is the record of its use so far; only a refusal is written.
+    pub(super) async fn accept(
+        &self,
+        digest: KeyDigest,
+        known: &KnownKey,
+        origin: &Origin,
+    ) -> Result<AuditRecord, LoginError> {
+        let now = self.now();
+        let reason = known.unusable(now, origin);
+        let audit = AuditRecord {
+            organisation: Some(known.account.organisation.id),
+            user: Some(known.account.user.id),
+            key: Some(known.key.id),
+            ..AuditRecord::new(now, Event::WebApiKeyLogin, reason.unwrap_or(Reason::Ok), origin)
         };
-        match reason {
-            None => {
-                self.note_key_use(digest, origin);
-                Ok(Accepted { key, account, rules })
-            }
-            Some(reason) => {
-                let (organisation, user) = (Some(account.organisation.id), Some(account.user.id));
-                self.refuse(AuditRecord { organisation, user, key: Some(key.id), ..record(reason) }).await
-            }
+        if reason.is_some() {
+            return self.refuse(audit).await;
         }
+        self.note_key_use(digest, origin);
+        Ok(audit)
     }
 
     /// Remembers that a key was used, to be written with the next uses of tokens.

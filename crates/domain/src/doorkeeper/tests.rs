@@ -11,13 +11,14 @@ use super::{password_login::gate_of_nobody, *};
 use crate::{
     attempts::{Gate, LockoutRules},
     clock::TimeSource,
-    credential::Password,
+    credential::{Password, PlainKey},
     directory::{Holder, NameLookup, OrganisationRecord, Role, StoreFuture, UserRecord},
     id::{KeyId, OrganisationId, UserId},
     journal::{Committed, Ledger, LedgerError},
     name::CanonicalName,
     observer::NoObserver,
     passwords::{Argon2Cost, HashingLimits},
+    resource::Classification,
     rules::Overrides,
     session::SessionNumber,
     session_table::SessionTable,
@@ -111,6 +112,10 @@ fn with_hashing_at_a_stand() -> Doorkeeper {
 }
 
 fn with_hashing_at_a_stand_over(ledger: impl Ledger) -> Doorkeeper {
+    with_hashing_at_a_stand_among(Acme, ledger)
+}
+
+fn with_hashing_at_a_stand_among(directory: impl Directory + 'static, ledger: impl Ledger) -> Doorkeeper {
     let (clock, table) = (Clock::new(Still), Arc::new(SessionTable::default()));
     let (journal, _thread) = Journal::start(ledger, table.clone(), |problem| panic!("{problem}"));
     let limits = HashingLimits { threads: 1, queue: 100 };
@@ -129,7 +134,7 @@ fn with_hashing_at_a_stand_over(ledger: impl Ledger) -> Doorkeeper {
         random: Box::new(Fixed),
         sessions: Sessions::all_in(table, clock),
         journal,
-        directory: Arc::new(Acme),
+        directory: Arc::new(directory),
         passwords,
         attempts: Attempts::new(100),
         rules: Rules { lockout, ..Rules::default() },
@@ -180,6 +185,96 @@ async fn a_session_that_is_not_yet_remembered_on_disk_is_not_forgotten() {
     }
     assert_eq!(keeper.sweep().await, Ok(0));
     assert_eq!(keeper.find_unswept(id), None, "the disk has it");
+}
+
+/// A store that others work on too: it has one key, and its user's sessions end without this instance hearing of it.
+#[derive(Clone, Default)]
+struct Elsewhere {
+    user_ended: Arc<AtomicU64>,
+    reads: Arc<AtomicU64>,
+}
+
+impl Directory for Elsewhere {
+    fn find_by_name(&self, _: CanonicalName, _: CanonicalName) -> StoreFuture<'_, NameLookup> {
+        Box::pin(async { Ok(NameLookup::UnknownOrganisation) })
+    }
+
+    fn find_by_key(&self, _: KeyDigest) -> StoreFuture<'_, Option<(KeyRecord, Box<Account>)>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let key = KeyRecord {
+            id: KeyId::from_bytes([4; 16]),
+            classification: Classification::SystemicKey,
+            status: Status::Active,
+            verifier: false,
+            allowed_addresses: Vec::new(),
+            expires_at: None,
+            secret_ends_at: None,
+            ended: SessionNumber(0),
+        };
+        let organisation = OrganisationRecord {
+            id: OrganisationId::from_bytes([1; 16]),
+            code: "acme".into(),
+            is_operator: false,
+            status: Status::Active,
+            ended: SessionNumber(0),
+            overrides: Overrides::new(),
+        };
+        let user = UserRecord {
+            id: UserId::from_bytes([2; 16]),
+            username: "zoe".into(),
+            role: Role::Member,
+            status: Status::Active,
+            ended: SessionNumber(self.user_ended.load(Ordering::Relaxed)),
+            password_hash: None,
+            must_change_password: false,
+            password_set_at: None,
+            known_addresses: Vec::new(),
+        };
+        let unit = UnitRecord {
+            id: UnitId::from_bytes([3; 16]),
+            name: "Sales".into(),
+            status: Status::Active,
+            ended: SessionNumber(0),
+            is_default: true,
+        };
+        Box::pin(async { Ok(Some((key, Box::new(Account { organisation, user, units: vec![unit] })))) })
+    }
+
+    fn find_holder(&self, _: UserId, _: Option<KeyId>) -> StoreFuture<'_, Option<Holder>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn list_names(&self, _: UserId) -> StoreFuture<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+impl Ledger for Elsewhere {
+    fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError> {
+        let ended = SessionNumber(self.user_ended.load(Ordering::Relaxed));
+        let outcome = |entry: &Entry| match entry {
+            Entry::Issue { seen, .. } if seen.user != ended => Outcome::Refused,
+            _ => Outcome::Committed(None),
+        };
+        Ok(batch.iter().map(outcome).collect::<Vec<_>>().into())
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_read_once_and_again_when_its_account_has_changed() {
+    let store = Elsewhere::default();
+    let keeper = ManuallyDrop::new(with_hashing_at_a_stand_among(store.clone(), store.clone()));
+    let (key, origin) = (PlainKey::parse("EE73C0AE64524371B5DDEFF5F7BB2192").unwrap(), Origin::default());
+    let reads = || store.reads.load(Ordering::Relaxed);
+    for _ in 0..2 {
+        assert!(keeper.log_in_with_key(&key, None, &origin).await.is_ok());
+        assert_eq!(reads(), 1);
+    }
+    // The key is as good as it was: that the sessions before ended is no reason to refuse the next.
+    store.user_ended.store(7, Ordering::Relaxed);
+    assert!(keeper.log_in_with_key(&key, None, &origin).await.is_ok());
+    assert_eq!(reads(), 2);
+    assert!(keeper.log_in_with_key(&key, Some(UnitId::from_bytes([9; 16])), &origin).await.is_err());
 }
 
 /// Logins sent together wait for each other whether or not there is an account; or else how long they take together
