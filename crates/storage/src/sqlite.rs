@@ -53,7 +53,7 @@ pub use self::{
 };
 use self::{
     folder::Folder,
-    ledger::{JournalState, Writer},
+    ledger::{JournalState, Remembered, Writer},
 };
 use crate::Kind;
 
@@ -94,7 +94,8 @@ impl SqliteStore {
         let (connection, upgraded) = schema::open(&database, tell)?;
         let (state, kind) =
             JournalState::read(&connection).map_err(|error| OpenError::from_sqlite(&database, error))?;
-        Ok(Self { kind, upgraded, writer: Writer { connection, state, folder } })
+        let writer = Writer { connection, state, remembered: Remembered::default(), folder };
+        Ok(Self { kind, upgraded, writer })
     }
 
     /// What the data is for.

@@ -1,11 +1,11 @@
 //! The ledger: batches of the journal, each one transaction.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Instant};
 
 use doorward_domain::{
     address::Network,
     clock::Timestamp,
-    id::{KeyId, UserId},
+    id::{KeyId, UnitId, UserId},
     journal::{Committed, Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
     session::{Departed, Identity, Method, Session, SessionNumber},
@@ -42,13 +42,15 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     /// As committed.
     pub(super) state: JournalState,
+    pub(super) remembered: Remembered,
     /// Last, so that the lock outlives the connection.
     pub(super) folder: Folder,
 }
 
 impl Writer {
     pub(super) fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Vec<Outcome>, LedgerError> {
-        let committed = commit(&mut self.connection, &mut self.state, batch);
+        let Self { connection, state, remembered, .. } = self;
+        let committed = commit_remembering(connection, state, remembered, batch);
         committed.map_err(|error| ledger_error(&self.folder.database(), error))
     }
 }
@@ -57,23 +59,85 @@ impl Writer {
 /// committed.
 pub(super) fn commit(
     connection: &mut Connection,
-    committed: &mut JournalState,
+    state: &mut JournalState,
     batch: &[Entry],
 ) -> Result<Vec<Outcome>> {
+    commit_remembering(connection, state, &mut Remembered::default(), batch)
+}
+
+/// As [`commit`], by a writer that goes on.
+fn commit_remembering(
+    connection: &mut Connection,
+    committed: &mut JournalState,
+    remembered: &mut Remembered,
+    batch: &[Entry],
+) -> Result<Vec<Outcome>> {
+    // Only what was committed may be remembered.
+    let mut accounts = std::mem::take(&mut remembered.accounts);
     let mut state = *committed;
     let mut ends = audit::Ends::default();
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let outcomes = batch
         .iter()
-        .map(|entry| state.write(&mut transaction, &mut ends, entry))
+        .map(|entry| state.write(&mut transaction, &mut ends, &mut accounts, entry))
         .collect::<Result<Vec<_>>>()?;
+    forget_ended(&transaction, batch)?;
     ends.save(&transaction)?;
     if state != *committed {
         state.save(&transaction)?;
     }
     transaction.commit()?;
-    *committed = state;
+    (*committed, remembered.accounts) = (state, accounts);
     Ok(outcomes)
+}
+
+/// Forgets two sessions that ended long ago for each that is released, so that the oldest go however many there are.
+fn forget_ended(connection: &Connection, batch: &[Entry]) -> Result<()> {
+    let released_at = |entry: &Entry| match entry {
+        Entry::Release { audit, .. } => Some(audit.at),
+        _ => None,
+    };
+    let released = batch.iter().filter_map(released_at);
+    match released.clone().max() {
+        Some(latest) => ended::forget(connection, latest, 2 * released.count()),
+        None => Ok(()),
+    }
+}
+
+/// What the writer has read and knows to be so still, for nobody else writes.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    accounts: Accounts,
+}
+
+/// Accounts that are as a login saw them, until the directory changes.
+#[derive(Debug, Default)]
+struct Accounts(HashMap<(UserId, UnitId, Option<KeyId>), (Identity, Seen)>);
+
+impl Accounts {
+    /// How many are remembered before all are forgotten: a few megabytes.
+    const MOST: usize = 16_384;
+
+    /// Says whether all marks and names are as a login saw them.
+    fn are_as_seen(&mut self, connection: &Connection, identity: &Identity, seen: &Seen) -> Result<bool> {
+        let who = (identity.user, identity.unit, identity.method.key());
+        if self.0.get(&who).is_some_and(|(known, marks)| known == identity && marks == seen) {
+            return Ok(true);
+        }
+        let are_as_seen = are_as_seen(connection, identity, seen)?;
+        if are_as_seen {
+            if self.0.len() >= Self::MOST {
+                self.0.clear();
+            }
+            self.0.insert(who, (identity.clone(), *seen));
+        }
+        Ok(are_as_seen)
+    }
+
+    /// Forgets all, for the directory changes.
+    fn forget(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// What the journal carries from batch to batch.
@@ -127,12 +191,13 @@ impl JournalState {
         &mut self,
         transaction: &mut Transaction<'_>,
         ends: &mut audit::Ends,
+        accounts: &mut Accounts,
         entry: &Entry,
     ) -> Result<Outcome> {
         let mut number = None;
         let audit = match entry {
             Entry::Issue { session, identity, seen, known, audit } => {
-                if !are_as_seen(transaction, identity, seen)? {
+                if !accounts.are_as_seen(transaction, identity, seen)? {
                     return Ok(Outcome::Refused);
                 }
                 add(transaction, self.next, session, identity, audit.origin.address)?;
@@ -147,10 +212,10 @@ impl JournalState {
                 let known = audit.organisation.map(|organisation| (organisation, *last_used_at));
                 let released = Some(audit.actor);
                 ended::end(transaction, &Ended { number: *number, at: audit.at, known, released })?;
-                ended::forget(transaction, audit.at, 2)?;
                 Some(audit)
             }
             Entry::Change { change, once, audit } => {
+                accounts.forget();
                 let outcome = change::apply(transaction, change, once.as_ref(), audit.at, self.next)?;
                 if outcome != Outcome::Committed(None) {
                     return Ok(outcome);
@@ -182,6 +247,7 @@ impl JournalState {
                 None
             }
             Entry::DeleteUsers { organisation, limit, audit } => {
+                accounts.forget();
                 change::delete_users(transaction, *organisation, *limit)?.then_some(audit)
             }
             Entry::Forget { sessions, at } => {

@@ -68,6 +68,27 @@ fn d2_a_commit_that_fails_at_its_very_end_leaves_the_state_as_committed() {
     assert_eq!(live_tokens(&reopen(store, &folder), at(0)), [2]);
 }
 
+/// A login is judged by what is committed, not by what is remembered of a batch that was not.
+#[test]
+fn d2_what_was_read_in_a_batch_that_failed_is_not_remembered() {
+    let (_folder, mut store) = company();
+    store.writer.connection.execute_batch("PRAGMA defer_foreign_keys = ON").unwrap();
+    let orphan = create_unit(UnitId::from_bytes(NOBODY), OrganisationId::from_bytes(NOBODY), "orphan");
+    let rename = update_user(ACME, user(ZOE, "Zoë Two", &[SALES, LAB]));
+    let renamed = |token| {
+        let mut entry = issue(token);
+        if let Entry::Issue { identity, .. } = &mut entry {
+            identity.username = "Zoë Two".into();
+        }
+        entry
+    };
+    assert!(store.apply(&[changed(rename.clone()), renamed(1), changed(orphan)]).is_err());
+    assert_eq!(apply(&mut store, renamed(1)), Outcome::Refused);
+    assert_eq!(apply(&mut store, issue(1)), numbered(1));
+    assert_eq!(change(&mut store, rename), Outcome::Committed(None));
+    assert_eq!((apply(&mut store, issue(2)), apply(&mut store, renamed(2))), (Outcome::Refused, numbered(2)));
+}
+
 #[tokio::test]
 async fn d2_a_broken_database_stops_the_journal_with_a_readable_text() {
     let (folder, store) = company();
