@@ -12,20 +12,6 @@ end
 
 local random, format = math.random, string.format
 
-local function base64(text)
-  local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-  local out = {}
-  for i = 1, #text, 3 do
-    local a, b, c = text:byte(i, i + 2)
-    local bits = a * 65536 + (b or 0) * 256 + (c or 0)
-    for place = 0, 3 do
-      local sextet = math.floor(bits / 64 ^ (3 - place)) % 64
-      out[#out + 1] = (place == 2 and not b or place == 3 and not c) and "=" or letters:sub(sextet + 1, sextet + 1)
-    end
-  end
-  return table.concat(out)
-end
-
 function init(args)
   local kind, last, key = args[1], tonumber(args[2]) - 1, args[3]
   local headers, method, path, body = { Host = wrk.headers["Host"] }, "GET", wrk.path, nil

@@ -1,4 +1,4 @@
-//! Pictures as SVG, by hand: bars with their ranges.
+//! Pictures as SVG, by hand: bars with their ranges, and lines over powers of ten.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,8 @@ use crate::statistics::Spread;
 
 const WIDTH: f64 = 760.0;
 const INK: &str = "#24292f";
-const OURS: &str = "#0969da";
+const FAINT: &str = "#d0d7de";
+const COLOURS: [&str; 5] = ["#0969da", "#bf8700", "#1a7f37", "#8250df", "#57606a"];
 
 /// A bar.
 pub(crate) struct Bar {
@@ -51,7 +52,7 @@ pub(crate) fn bars(title: &str, bars: &[Bar], aim: Option<f64>, shown: impl Fn(f
     for (place, bar) in bars.iter().enumerate() {
         let (top, value) = (44.0 + ROW * place as f64, bar.value);
         let middle = top + ROW / 2.0 - 4.0;
-        let colour = if bar.is_ours { OURS } else { "#8c959f" };
+        let colour = if bar.is_ours { COLOURS[0] } else { "#8c959f" };
         text(&mut svg, LEFT - 10.0, middle + 4.0, "end", &bar.label);
         let _ = writeln!(
             svg,
@@ -79,6 +80,76 @@ pub(crate) fn bars(title: &str, bars: &[Bar], aim: Option<f64>, shown: impl Fn(f
     svg + "</svg>\n"
 }
 
+/// A line with its points.
+pub(crate) struct Line {
+    pub(crate) label: String,
+    pub(crate) points: Vec<(f64, Spread)>,
+}
+
+/// Lines over an axis of powers of ten, from nothing upwards.
+pub(crate) fn lines(title: &str, along: &str, lines: &[Line], shown: impl Fn(f64) -> String) -> String {
+    const LEFT: f64 = 80.0;
+    const RIGHT: f64 = 200.0;
+    const TOP: f64 = 50.0;
+    const BOTTOM: f64 = 320.0;
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let first = points().map(|(x, _)| x.log10()).fold(f64::INFINITY, f64::min);
+    let last = points().map(|(x, _)| x.log10()).fold(f64::NEG_INFINITY, f64::max);
+    let most = points().map(|(_, y)| y.most).fold(0.0, f64::max) * 1.08;
+    let span = if last > first { last - first } else { 1.0 };
+    let x = |value: f64| LEFT + (value.log10() - first) / span * (WIDTH - LEFT - RIGHT);
+    let y = |value: f64| BOTTOM - value / if most > 0.0 { most } else { 1.0 } * (BOTTOM - TOP);
+    let mut svg = begin(title, BOTTOM + 50.0);
+    let step = step(most / 4.0);
+    for value in (0..).map(|i| f64::from(i) * step).take_while(|value| *value <= most) {
+        line(&mut svg, (LEFT, y(value)), (WIDTH - RIGHT, y(value)), FAINT, "");
+        text(&mut svg, LEFT - 8.0, y(value) + 4.0, "end", &shown(value));
+    }
+    if first.is_finite() {
+        for power in first.floor() as i32..=last.ceil() as i32 {
+            let value = 10_f64.powi(power);
+            if (first..=last).contains(&f64::from(power)) {
+                text(&mut svg, x(value), BOTTOM + 18.0, "middle", &crate::statistics::whole(value));
+            }
+        }
+    }
+    text(&mut svg, f64::midpoint(LEFT, WIDTH - RIGHT), BOTTOM + 38.0, "middle", along);
+    for (place, one) in lines.iter().enumerate() {
+        let colour = COLOURS[place % COLOURS.len()];
+        let path: Vec<String> =
+            one.points.iter().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(value.median))).collect();
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+            path.join(" ")
+        );
+        for (at, value) in &one.points {
+            line(&mut svg, (x(*at), y(value.least)), (x(*at), y(value.most)), colour, "");
+            let (cx, cy) = (x(*at), y(value.median));
+            let _ = writeln!(svg, "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3.5\" fill=\"{colour}\"/>");
+        }
+        let top = TOP + 6.0 + 22.0 * place as f64;
+        line(
+            &mut svg,
+            (WIDTH - RIGHT + 16.0, top),
+            (WIDTH - RIGHT + 36.0, top),
+            colour,
+            " stroke-width=\"3\"",
+        );
+        text(&mut svg, WIDTH - RIGHT + 42.0, top + 4.0, "start", &one.label);
+    }
+    svg + "</svg>\n"
+}
+
+/// The next of 1, 2 and 5 by a power of ten.
+fn step(least: f64) -> f64 {
+    if least <= 0.0 || !least.is_finite() {
+        return 1.0;
+    }
+    let power = 10_f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|part| part * power).into_iter().find(|step| *step >= least).unwrap_or(power)
+}
+
 fn escaped(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;")
 }
@@ -86,6 +157,14 @@ fn escaped(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_are_round() {
+        assert_eq!(
+            [step(0.7), step(3.0), step(12.0), step(0.0)].map(|it| (it * 10.0).round()),
+            [10.0, 50.0, 200.0, 10.0]
+        );
+    }
 
     #[test]
     fn what_is_no_letter_is_escaped() {

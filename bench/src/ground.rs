@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a filled folder holds; a new number when `population` fills it otherwise.
-const POPULATION: u32 = 1;
+const POPULATION: u32 = 2;
 /// A filled folder is not used for longer than this: its sessions end.
 const STALE: Duration = Duration::from_hours(20 * 24);
 
@@ -108,6 +108,22 @@ impl Ground {
         ensure!(command.status()?.success(), "the folder could not be filled");
         fs::write(&seal, expected)?;
         Ok(data)
+    }
+
+    /// A copy of a filled folder, for what changes it.
+    pub(crate) fn copied(&self, sessions: u32) -> anyhow::Result<PathBuf> {
+        let (from, to) = (self.filled(sessions)?, self.scratch.join(format!("data-{sessions}")));
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        let copied = Command::new("cp").arg("-a").arg(from).arg(&to).status()?;
+        ensure!(copied.success(), "the folder could not be copied");
+        Ok(to)
+    }
+
+    /// What several runs may share.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.folders.with_file_name("kept")
     }
 
     fn version(&self) -> anyhow::Result<String> {

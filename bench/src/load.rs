@@ -8,8 +8,11 @@ use anyhow::{Context, bail, ensure};
 use crate::{ground::Ground, pinning::pinned, statistics::Spread, target::Target};
 
 /// The scripts for wrk, each with what reports its result.
-pub(crate) const SCRIPTS: [(&str, &str); 2] =
-    [("requests.lua", include_str!("../requests.lua")), ("pairs.lua", include_str!("../pairs.lua"))];
+pub(crate) const SCRIPTS: [(&str, &str); 3] = [
+    ("requests.lua", include_str!("../requests.lua")),
+    ("pairs.lua", include_str!("../pairs.lua")),
+    ("logins.lua", include_str!("../logins.lua")),
+];
 pub(crate) const RESULT: &str = include_str!("../result.lua");
 
 /// What is sent to whom.
@@ -18,12 +21,33 @@ pub(crate) struct Contender<'a> {
     pub(crate) label: String,
     pub(crate) target: &'a Target,
     pub(crate) path: &'a str,
-    /// A script and its arguments.
-    pub(crate) script: &'static str,
+    /// A script, of ours or by its whole path, and its arguments.
+    pub(crate) script: &'a str,
     pub(crate) arguments: Vec<String>,
     pub(crate) connections: u32,
     /// Whether every answer must be a refusal, or none.
     pub(crate) is_refused: bool,
+}
+
+impl<'a> Contender<'a> {
+    /// Requests of one kind, as `requests.lua` knows it, with random ones of so many tokens.
+    pub(crate) fn requests(
+        ground: &Ground,
+        label: &str,
+        target: &'a Target,
+        kind: &str,
+        sessions: u32,
+    ) -> Self {
+        Self {
+            label: label.to_owned(),
+            target,
+            path: "/verify",
+            script: "requests.lua",
+            arguments: vec![kind.to_owned(), sessions.to_string()],
+            connections: ground.args.connections,
+            is_refused: kind == "unknown",
+        }
+    }
 }
 
 /// What came of one run.
@@ -88,7 +112,7 @@ pub(crate) fn rounds(ground: &Ground, contenders: &[Contender<'_>]) -> anyhow::R
 /// One run of wrk.
 pub(crate) fn run(ground: &Ground, contender: &Contender<'_>, time: Duration) -> anyhow::Result<Run> {
     let Contender { target, path, script, arguments, connections, .. } = contender;
-    let script: PathBuf = ground.scratch.join(script);
+    let script: PathBuf = ground.scratch.join(script); // a whole path stays as it is
     let mut command = pinned(&ground.cores.load, "wrk");
     command.args(["-t", "1", "-c", &connections.to_string(), "-d", &format!("{}s", time.as_secs())]);
     command.arg("--timeout").arg("10s").arg("-s").arg(script).arg(format!("http://{}{path}", target.address));
@@ -101,9 +125,11 @@ pub(crate) fn run(ground: &Ground, contender: &Contender<'_>, time: Duration) ->
         bail!("wrk said: {said}{}", String::from_utf8_lossy(&output.stderr));
     };
     let numbers = result.split(' ').map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-    let [requests, microseconds, refused, lost, p50, p99, p999] = numbers[..] else {
+    let [requests, microseconds, refused, lost, p50, p99, ref rest @ ..] = numbers[..] else {
         bail!("wrk said: {said}");
     };
+    // A script of somebody else's may not tell it.
+    let p999 = rest.first().copied().unwrap_or(f64::NAN);
     ensure!(requests > 0.0, "it answered nothing");
     ensure!(lost == 0.0, "{lost} of {requests} requests had no answer");
     let expected = if contender.is_refused { requests } else { 0.0 };

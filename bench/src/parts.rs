@@ -1,5 +1,9 @@
 //! The parts of `bench/run`, each a question with its answer as a section of the report.
 
+mod issue;
+mod peers;
+mod scale;
+mod storms;
 mod verify;
 
 use std::fs;
@@ -13,10 +17,18 @@ use crate::ground::{Args, Ground};
 pub(crate) enum Part {
     /// A verification beside a fixed answer, a bare loop and redis-server
     Verify,
+    /// Sessions, connections, memory, start and backup by powers of ten
+    Scale,
+    /// The products of others that do the same job
+    Peers,
+    /// Tokens issued and released, and logins with a password
+    Issue,
+    /// Floods, and disks that are full or slow
+    Storms,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 1] = [Self::Verify];
+    pub(crate) const ALL: [Self; 5] = [Self::Verify, Self::Scale, Self::Peers, Self::Issue, Self::Storms];
 
     /// The file of its section.
     pub(crate) fn file(self) -> String {
@@ -27,6 +39,10 @@ impl Part {
     fn measure(self, ground: &Ground) -> anyhow::Result<()> {
         match self {
             Self::Verify => verify::measure(ground),
+            Self::Scale => scale::measure(ground),
+            Self::Peers => peers::measure(ground),
+            Self::Issue => issue::measure(ground),
+            Self::Storms => storms::measure(ground),
         }
     }
 }

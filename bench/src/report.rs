@@ -54,6 +54,10 @@ impl Section {
         self.text.push_str("\n\n");
     }
 
+    pub(crate) fn heading(&mut self, text: &str) {
+        let _ = write!(self.text, "### {text}\n\n");
+    }
+
     pub(crate) fn table(&mut self, table: &Table) {
         self.text.push_str(&table.markdown());
         self.text.push('\n');

@@ -29,6 +29,8 @@ pub(crate) struct Target {
     /// What it is made of: the server, and what it asks.
     processes: Vec<Child>,
     log: PathBuf,
+    /// Whether they start others.
+    is_tree: bool,
 }
 
 impl Target {
@@ -90,7 +92,14 @@ impl Target {
         let output = File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let process = command.spawn().with_context(|| format!("{name} cannot be started"))?;
-        Ok(Self { address, admin: address, start: Duration::ZERO, processes: vec![process], log })
+        Ok(Self {
+            address,
+            admin: address,
+            start: Duration::ZERO,
+            processes: vec![process],
+            log,
+            is_tree: false,
+        })
     }
 
     fn await_ready(&mut self, is_ready: impl Fn() -> bool) -> anyhow::Result<()> {
@@ -109,8 +118,8 @@ impl Target {
     /// The processor time that it has used.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let mut ticks = 0;
-        for process in &self.processes {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))
+        for id in self.ids()? {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat"))
                 .with_context(|| self.log_of("a server has gone"))?;
             // The name stands in brackets and may have spaces.
             let (_, fields) = stat.rsplit_once(") ").context("no stat")?;
@@ -120,6 +129,17 @@ impl Target {
             }
         }
         Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+    }
+
+    /// The bytes of memory that it has.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        let mut kibibytes = 0.0;
+        for id in self.ids()? {
+            let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+            kibibytes += line.trim().trim_end_matches(" kB").parse::<f64>()?;
+        }
+        Ok(kibibytes * 1024.0)
     }
 
     /// Holds it, so that what it does beside its requests takes no time from another's: it goes on where it was, at its own
@@ -133,12 +153,66 @@ impl Target {
         self.signal(Signal::CONT)
     }
 
+    /// A peer that `bench/peers/run` starts, and the folder with what it is asked.
+    pub(crate) fn peer(ground: &Ground, name: &str, tokens: u32) -> anyhow::Result<(Self, PathBuf)> {
+        let work = ground.kept().join("peers");
+        let mut command = pinned(&ground.cores.server, peers().join("run"));
+        command.args([
+            name,
+            "start",
+            "--cores",
+            &ground.cores.server,
+            "--tokens",
+            &tokens.to_string(),
+            "--work",
+        ]);
+        command.arg(&work);
+        let mut target = Self::start(ground, name, command, ([127, 0, 0, 1], 0).into())?;
+        let address = || {
+            let said = fs::read_to_string(&target.log).unwrap_or_default();
+            said.lines().find_map(|line| line.strip_prefix("listening http://")?.parse().ok())
+        };
+        let (began, mut found) = (Instant::now(), address());
+        while found.is_none() && began.elapsed() < PATIENCE {
+            pause(Duration::from_millis(100));
+            found = address();
+            if target.processes[0].try_wait()?.is_some() {
+                break;
+            }
+        }
+        target.address = found.with_context(|| target.log_of(&format!("{name} did not start")))?;
+        target.is_tree = true;
+        Ok((target, work.join(name)))
+    }
+
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        for process in &self.processes {
-            let id = Pid::from_raw(i32::try_from(process.id())?).context("no process")?;
+        for id in self.ids()? {
+            let id = Pid::from_raw(i32::try_from(id)?).context("no process")?;
             kill_process(id, signal).with_context(|| self.log_of("a server has gone"))?;
         }
         Ok(())
+    }
+
+    /// Its processes, with those that they have started where there are such.
+    fn ids(&self) -> anyhow::Result<Vec<u32>> {
+        let mut ids: Vec<u32> = self.processes.iter().map(Child::id).collect();
+        if !self.is_tree {
+            return Ok(ids);
+        }
+        let mut parents = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let Ok(id) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+            // It may have ended since.
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).unwrap_or_default();
+            parents.push((id, fields.split(' ').nth(1).and_then(|it| it.parse::<u32>().ok())));
+        }
+        let mut place = 0;
+        while let Some(&parent) = ids.get(place) {
+            ids.extend(parents.iter().filter(|(_, of)| *of == Some(parent)).map(|(id, _)| id));
+            place += 1;
+        }
+        Ok(ids)
     }
 
     fn log_of(&self, problem: &str) -> String {
@@ -148,6 +222,17 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
+        if self.is_tree {
+            // What it has started has to be stopped by itself, for which it must not stand still.
+            let _ = self.signal(Signal::CONT);
+            for process in &mut self.processes {
+                let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+                if id.is_some_and(|id| kill_process(id, Signal::TERM).is_ok()) {
+                    let _ = process.wait();
+                }
+            }
+            return;
+        }
         for process in &mut self.processes {
             // It may have ended.
             let _ = process.kill();
@@ -189,6 +274,11 @@ pub(crate) fn record_answers(
         fs::write(folder.join(name), &answer.bytes)?;
     }
     Ok(())
+}
+
+/// Where the peers' scripts are.
+pub(crate) fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
 /// A port that was free a moment ago.

@@ -4,15 +4,19 @@
 use crate::{
     chart::{Bar, bars},
     ground::Ground,
-    load::{Contender, rounds},
+    load::{Contender, Series, rounds},
     parts::Part,
-    report::Section,
+    population::OPERATOR_KEY,
+    report::{Section, Table},
     statistics::whole,
     target::{Target, record_answers},
 };
 
 /// What the issue of this project aims at, as a part of plain hyper's requests per second.
 const AIM: f64 = 0.90;
+/// Tokens of one question of a batch, and how many ask at a time.
+const BATCH: f64 = 1_000.0;
+const BATCH_CONNECTIONS: u32 = 8;
 
 pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
     let sessions = ground.args.sessions;
@@ -33,15 +37,8 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
         whole(ground.users(sessions) as f64),
         ground.args.connections,
     ));
-    let contender = |label: &str, target, kind: &str| Contender {
-        label: label.to_owned(),
-        target,
-        path: "/verify",
-        script: "requests.lua",
-        arguments: vec![kind.to_owned(), sessions.to_string()],
-        connections: ground.args.connections,
-        is_refused: kind == "unknown",
-    };
+    let contender =
+        |label: &str, target, kind: &str| Contender::requests(ground, label, target, kind, sessions);
     let series = rounds(
         ground,
         &[
@@ -56,15 +53,56 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
         ],
     )?;
     section.compared(&series, 0);
-    let pictured: Vec<Bar> = series
-        .iter()
-        .map(|one| Bar {
-            label: one.label.clone(),
-            value: one.ratio(&series[0], |run| run.rate),
-            is_ours: one.label.starts_with("Doorward"),
-        })
-        .collect();
     let title = "Requests per second, as a part of plain hyper's fixed answer";
-    section.picture(ground, "verify", title, &bars(title, &pictured, Some(AIM), |it| format!("{it:.2}")))?;
+    section.picture(
+        ground,
+        "verify",
+        title,
+        &bars(title, &pictured(&series), Some(AIM), |it| format!("{it:.2}")),
+    )?;
+
+    section.heading("Introspection");
+    let introspect = |label: &str, target| Contender {
+        path: "/oauth2/introspect",
+        arguments: vec!["introspect".into(), sessions.to_string(), OPERATOR_KEY.into()],
+        ..contender(label, target, "introspect")
+    };
+    let series = rounds(
+        ground,
+        &[
+            introspect("plain hyper, fixed answer", &fixed),
+            introspect("Doorward", &product),
+            introspect("axum, fixed answer", &framework),
+        ],
+    )?;
+    section.compared(&series, 0);
+
+    section.heading("A thousand tokens at once");
+    let batch = |label: &str, target| Contender {
+        path: "/verify/batch",
+        connections: BATCH_CONNECTIONS.min(ground.args.connections),
+        arguments: vec!["batch".into(), sessions.to_string(), OPERATOR_KEY.into()],
+        ..contender(label, target, "batch")
+    };
+    let series = rounds(ground, &[batch("plain hyper, fixed answer", &fixed), batch("Doorward", &product)])?;
+    section.compared(&series, 0);
+    let mut table = Table::new(["asked", "tokens a second", "tokens a second of a core"]);
+    for one in &series {
+        table.row([
+            one.label.clone(),
+            one.spread(|run| run.rate * BATCH).show(whole),
+            one.spread(|run| BATCH / run.cpu).show(whole),
+        ]);
+    }
+    section.table(&table);
     section.finish(ground)
+}
+
+fn pictured(series: &[Series]) -> Vec<Bar> {
+    let bar = |one: &Series| Bar {
+        label: one.label.clone(),
+        value: one.ratio(&series[0], |run| run.rate),
+        is_ours: one.label.starts_with("Doorward"),
+    };
+    series.iter().map(bar).collect()
 }
