@@ -91,8 +91,9 @@ pub(crate) fn rounds(ground: &Ground, contenders: &[Contender<'_>]) -> anyhow::R
     }
     for round in 0..=ground.args.rounds {
         for (contender, series) in contenders.iter().zip(&mut series) {
-            // The first round warms them up.
-            let time = if round == 0 { Duration::from_secs(2) } else { ground.seconds() };
+            // The first round warms them up; that many connections are not made at once.
+            let warm = Duration::from_secs(2 + u64::from(contender.connections) / 1_000);
+            let time = if round == 0 { warm } else { ground.seconds() };
             contender.target.release()?;
             let run = run(ground, contender, time);
             contender.target.hold()?;
