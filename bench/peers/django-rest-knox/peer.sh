@@ -2,7 +2,7 @@
 
 peer_install() {
   needs python3=python3
-  python3 -c 'import ensurepip, venv' 2>/dev/null || die "install these first: python3-venv (Debian: apt-get install python3-venv)"
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
   install_once "$here/$peer/requirements.txt" install_python_packages
 }
 install_python_packages() { python3 -m venv . && bin/pip install -r "$here/$peer/requirements.txt"; }
@@ -15,8 +15,7 @@ peer_start() {
   SECRET_KEY=$(head -c 48 /dev/urandom | base64 -w0)
   { "$installed/bin/django-admin" migrate && "$installed/bin/python" -m service.seed; } >"$work/seed.log" 2>&1 ||
     die "no tokens were made: $(tail -20 "$work/seed.log")"
-  # INT: SIGTERM would wait for the load.
-  last_words=INT background server "$installed/bin/gunicorn" service.wsgi --bind "127.0.0.1:$port" \
-    --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75 --no-control-socket
+  background server "$installed/bin/gunicorn" service.wsgi --bind "127.0.0.1:$port" \
+    --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75 --graceful-timeout 2 --no-control-socket
   until_ready server answers a
 }
