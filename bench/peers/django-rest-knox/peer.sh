@@ -15,7 +15,8 @@ peer_start() {
   SECRET_KEY=$(head -c 48 /dev/urandom | base64 -w0)
   { "$installed/bin/django-admin" migrate && "$installed/bin/python" -m service.seed; } >"$work/seed.log" 2>&1 ||
     die "no tokens were made: $(tail -20 "$work/seed.log")"
+  # No --timeout: a peer that stood still while another was measured would lose its workers.
   background server "$installed/bin/gunicorn" service.wsgi --bind "127.0.0.1:$port" \
-    --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75 --graceful-timeout 2 --no-control-socket
+    --workers $((2 * workers + 1)) --worker-class gthread --threads 4 --keep-alive 75 --timeout 0 --graceful-timeout 2 --no-control-socket
   until_ready server answers a
 }
