@@ -83,6 +83,9 @@ fn run(work: Work, is_stopping: &AtomicBool, runtime: &Handle) {
     }
     reading.all_read();
     tracing::info!(sessions = sessions.live(), "sessions read");
+    if let Err(error) = sessions.check() {
+        return on_broken(error.to_string());
+    }
     let ended = sessions.take_ended();
     // With its connection and whom the sessions speak for.
     drop(sessions);

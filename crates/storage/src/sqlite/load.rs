@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     path::PathBuf,
     time::Duration,
 };
@@ -28,7 +29,7 @@ use super::{
 };
 
 /// How many sessions are read at once.
-const PART: u32 = 50_000;
+pub(super) const PART: u32 = 50_000;
 /// How many sessions are deleted in one transaction.
 const CHUNK: usize = 10_000;
 
@@ -50,7 +51,7 @@ impl SqliteStore {
         Ok(SessionReader {
             database,
             connection,
-            subjects: HashMap::new(),
+            people: People::default(),
             first,
             next: first,
             end,
@@ -85,8 +86,7 @@ impl SqliteStore {
 pub struct SessionReader {
     database: PathBuf,
     connection: Connection,
-    /// Whom sessions speak for, each read once, and the number up to which theirs have ended; `None` if they are gone.
-    subjects: HashMap<Who, Option<(Identity, SessionNumber)>>,
+    people: People,
     first: u64,
     /// All up to this number are read.
     next: u64,
@@ -124,6 +124,11 @@ impl SessionReader {
         Progress { read: self.read, percent: u32::try_from(percent).unwrap_or(100) }
     }
 
+    /// Looks for damage that reading does not meet, where there were too many sessions to check them before.
+    pub fn check(&self) -> std::result::Result<(), OpenError> {
+        schema::check_sessions(&self.database, &self.connection)
+    }
+
     /// How many were live.
     pub fn live(&self) -> u64 {
         self.live
@@ -136,8 +141,8 @@ impl SessionReader {
 }
 
 fn fill(reader: &mut SessionReader, table: &SessionTable, now: Timestamp, limit: u32) -> Result<bool> {
-    let SessionReader { connection, subjects, next, end, read, live, ended, .. } = reader;
-    // Both are in the order of the numbers. Walking through them side by side costs half of what joining them does.
+    let SessionReader { connection, people, next, end, read, live, ended, .. } = reader;
+    // Both are in the order of the numbers, so that walking through them side by side does without a search for each.
     let sql = "
         SELECT number, digest, user, unit, key, issued_at, idle_ms, ends_at
         FROM session WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3";
@@ -158,10 +163,7 @@ fn fill(reader: &mut SessionReader, table: &SessionTable, now: Timestamp, limit:
         }
         let used_at = (latest_use.0 == number).then_some(latest_use.1).map(Timestamp::from_millis);
         let who = (UserId::from_bytes(row.get(2)?), UnitId::from_bytes(row.get(3)?), read_key(row)?);
-        let subject = match subjects.entry(who) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(vacant) => vacant.insert(find_subject(connection, who)?),
-        };
+        let subject = people.find(connection, who)?;
         let session = used_at.map(|used_at| read_session(row, used_at)).transpose()?;
         match (subject, session) {
             (Some((identity, mark)), Some(session)) if number > mark.0 && now < session.expires_at() => {
@@ -195,33 +197,104 @@ fn read_session(row: &Row<'_>, last_used_at: Timestamp) -> Result<Session> {
     })
 }
 
-/// The identity of a user in a unit by this key or by password, and the number up to which its sessions have ended, by
-/// whichever mark is highest. `None` if one of the rows is gone.
-fn find_subject(connection: &Connection, who: Who) -> Result<Option<(Identity, SessionNumber)>> {
-    let sql = "
-        SELECT organisation.id, organisation.code, organisation.is_operator, unit.name, user.username,
-               max(organisation.ended, unit.ended, user.ended, coalesce(web_api_key.ended, 0))
-        FROM user
-        JOIN organisation ON organisation.id = user.organisation
-        JOIN unit ON unit.id = ?2 AND unit.organisation = user.organisation
-        LEFT JOIN web_api_key ON web_api_key.id = ?3 AND web_api_key.user = user.id
-        WHERE user.id = ?1 AND (?3 IS NULL OR web_api_key.id IS NOT NULL)";
-    let (user, unit, key) = who;
-    let ids = params![user.to_bytes(), unit.to_bytes(), key.map(KeyId::to_bytes)];
-    let found = connection.prepare_cached(sql)?.query_row(ids, |row| {
-        let identity = Identity {
-            organisation: OrganisationId::from_bytes(row.get(0)?),
-            organisation_code: row.get(1)?,
-            is_operator: row.get(2)?,
-            unit,
-            unit_name: row.get(3)?,
-            user,
-            username: row.get(4)?,
-            method: key.map_or(Method::Password, Method::WebApiKey),
+/// Whom sessions speak for. Each row of the directory is read once, by its id: asking for a subject's four rows together
+/// cost more than reading its sessions.
+#[derive(Debug, Default)]
+struct People {
+    /// `None` if one of the rows is gone. With it the number up to which its sessions have ended, by whichever mark is
+    /// highest.
+    subjects: HashMap<Who, Option<(Identity, SessionNumber)>>,
+    organisations: HashMap<[u8; 16], Option<Organisation>>,
+    units: HashMap<UnitId, Option<Part>>,
+    users: HashMap<UserId, Option<Part>>,
+}
+
+#[derive(Debug)]
+struct Organisation {
+    code: String,
+    is_operator: bool,
+    ended: u64,
+}
+
+/// A unit or a user.
+#[derive(Debug)]
+struct Part {
+    organisation: [u8; 16],
+    name: String,
+    ended: u64,
+}
+
+impl People {
+    /// The identity of a user in a unit by this key or by password, and the number up to which its sessions have ended.
+    fn find(&mut self, connection: &Connection, who: Who) -> Result<Option<&(Identity, SessionNumber)>> {
+        let Self { subjects, organisations, units, users } = self;
+        let vacant = match subjects.entry(who) {
+            Entry::Occupied(known) => return Ok(known.into_mut().as_ref()),
+            Entry::Vacant(vacant) => vacant,
         };
-        Ok((identity, SessionNumber(row.get(5)?)))
-    });
-    found.optional()
+        let (user, unit, key) = who;
+        let by_user = once(users, user, || {
+            let sql = "SELECT organisation, username, ended FROM user WHERE id = ?1";
+            connection.prepare_cached(sql)?.query_row([user.to_bytes()], read_part).optional()
+        })?;
+        let by_unit = once(units, unit, || {
+            let sql = "SELECT organisation, name, ended FROM unit WHERE id = ?1";
+            connection.prepare_cached(sql)?.query_row([unit.to_bytes()], read_part).optional()
+        })?;
+        let (Some(by_user), Some(by_unit)) = (by_user, by_unit) else {
+            return Ok(vacant.insert(None).as_ref());
+        };
+        let organisation = once(organisations, by_user.organisation, || {
+            let sql = "SELECT code, is_operator, ended FROM organisation WHERE id = ?1";
+            let read = |row: &Row<'_>| {
+                Ok(Organisation { code: row.get(0)?, is_operator: row.get(1)?, ended: row.get(2)? })
+            };
+            connection.prepare_cached(sql)?.query_row([by_user.organisation], read).optional()
+        })?;
+        // A key has sessions of its own, so that it is asked for once anyway.
+        let key_ended = match key {
+            None => Some(0),
+            Some(key) => {
+                let sql = "SELECT ended FROM web_api_key WHERE id = ?1 AND user = ?2";
+                let ids = [key.to_bytes(), user.to_bytes()];
+                connection.prepare_cached(sql)?.query_row(ids, |row| row.get::<_, u64>(0)).optional()?
+            }
+        };
+        let found = match (organisation, key_ended) {
+            (Some(organisation), Some(key_ended)) if by_unit.organisation == by_user.organisation => {
+                let marks = [organisation.ended, by_unit.ended, by_user.ended, key_ended];
+                let identity = Identity {
+                    organisation: OrganisationId::from_bytes(by_user.organisation),
+                    organisation_code: organisation.code.clone(),
+                    is_operator: organisation.is_operator,
+                    unit,
+                    unit_name: by_unit.name.clone(),
+                    user,
+                    username: by_user.name.clone(),
+                    method: key.map_or(Method::Password, Method::WebApiKey),
+                };
+                Some((identity, SessionNumber(marks.into_iter().max().unwrap_or_default())))
+            }
+            _ => None,
+        };
+        Ok(vacant.insert(found).as_ref())
+    }
+}
+
+/// What is known of an id, read the first time.
+fn once<Id: Eq + Hash, Row>(
+    known: &mut HashMap<Id, Option<Row>>,
+    id: Id,
+    read: impl FnOnce() -> Result<Option<Row>>,
+) -> Result<Option<&Row>> {
+    Ok(match known.entry(id) {
+        Entry::Occupied(known) => known.into_mut().as_ref(),
+        Entry::Vacant(vacant) => vacant.insert(read()?).as_ref(),
+    })
+}
+
+fn read_part(row: &Row<'_>) -> Result<Part> {
+    Ok(Part { organisation: row.get(0)?, name: row.get(1)?, ended: row.get(2)? })
 }
 
 fn delete(connection: &Connection, numbers: &[SessionNumber], now: Timestamp) -> Result<()> {

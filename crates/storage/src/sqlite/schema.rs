@@ -9,6 +9,7 @@ use super::{
     Kind, OpenError, chaining,
     error::one_line,
     ledger::{self, JournalState},
+    load,
     upgrade::{self, Upgraded},
     words,
 };
@@ -145,13 +146,31 @@ fn connect(database: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 }
 
 /// Looks for damage in every table but the audit records: they only grow, so that checking them would make each start
-/// slower than the last, and no login depends on what they say.
+/// slower than the last, and no login depends on what they say. Sessions, if they are many, are checked when they have
+/// been read ([`check_sessions`]), for that takes half as long as reading them.
 fn check(database: &Path, connection: &Connection) -> Result<(), OpenError> {
-    let damage = "SELECT damage.quick_check
-        FROM sqlite_schema AS checked, pragma_quick_check(checked.name) AS damage
-        WHERE checked.type = 'table' AND checked.name <> 'audit' AND damage.quick_check <> 'ok'
-        LIMIT 1";
-    match connection.query_row(damage, [], |row| row.get::<_, String>(0)).optional() {
+    let few = "SELECT count(*) <= ?1 FROM (SELECT 1 FROM session LIMIT ?1 + 1)";
+    let are_few: bool = connection
+        .query_row(few, [load::PART], |row| row.get(0))
+        .map_err(|error| OpenError::from_sqlite(database, error))?;
+    let tables = if are_few { "<> 'audit'" } else { "NOT IN ('audit', 'session', 'session_use')" };
+    find_damage(database, connection, tables)
+}
+
+/// Looks for damage in the tables of the sessions.
+pub(super) fn check_sessions(database: &Path, connection: &Connection) -> Result<(), OpenError> {
+    find_damage(database, connection, "IN ('session', 'session_use')")
+}
+
+/// Looks for damage in the tables whose names compare like this.
+fn find_damage(database: &Path, connection: &Connection, tables: &str) -> Result<(), OpenError> {
+    let damage = format!(
+        "SELECT damage.quick_check
+         FROM sqlite_schema AS checked, pragma_quick_check(checked.name) AS damage
+         WHERE checked.type = 'table' AND checked.name {tables} AND damage.quick_check <> 'ok'
+         LIMIT 1"
+    );
+    match connection.query_row(&damage, [], |row| row.get::<_, String>(0)).optional() {
         Ok(None) => Ok(()),
         Ok(Some(damage)) => Err(OpenError::Damaged { database: database.into(), reason: one_line(damage) }),
         Err(error) => Err(OpenError::from_sqlite(database, error)),

@@ -1,10 +1,11 @@
 //! What a start does with the sessions that it finds, and the time that it does not start before.
 
-use std::sync::Arc;
+use std::{fs, os::unix::fs::FileExt, sync::Arc};
 
 use doorward_domain::{catalogue::Catalogue, observer::NoObserver, sessions::Progress};
 
 use super::*;
+use crate::OpenError;
 
 #[test]
 fn t4_what_has_expired_is_not_loaded_and_is_deleted() {
@@ -97,6 +98,43 @@ fn what_is_done_while_sessions_are_read_is_neither_undone_nor_done_twice() {
     assert_eq!(read, [0, 1, 2, 4], "0 and 1 had been read, 5 and 6 are not its business");
     assert_eq!(reader.take_ended(), [SessionNumber(4)]);
     assert_eq!(reader.progress(), Progress { read: 5, percent: 100 });
+}
+
+/// They are not checked before the start goes on.
+#[test]
+fn damage_among_many_sessions_is_found_when_they_are_read() {
+    let (folder, mut store) = company();
+    apply(&mut store, issue(0));
+    let many = "
+        WITH RECURSIVE added (number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM added LIMIT 60000)
+        INSERT INTO session (number, digest, user, unit, key, issued_at, idle_ms, ends_at)
+        SELECT added.number, randomblob(32), user, unit, key, issued_at, idle_ms, ends_at FROM added, session;
+        INSERT INTO session_use SELECT number, issued_at FROM session WHERE number > 1;
+        UPDATE journal_state SET next_number = 60002;";
+    store.writer.connection.execute_batch(many).unwrap();
+    let pages = |table: &str| -> Vec<u64> {
+        let mut pages = store.writer.connection.prepare("SELECT pageno FROM dbstat WHERE name = ?1").unwrap();
+        pages.query_map([table], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let (sessions, uses) = (pages("session"), pages("session_use"));
+    drop(store);
+    let read = || {
+        let store = SqliteStore::open(&data(&folder))?;
+        let mut reader = store.sessions()?;
+        while reader.read(&SessionTable::default(), at(0))? {}
+        reader.check()?;
+        Ok::<_, OpenError>(reader.progress().read)
+    };
+    assert_eq!(read().unwrap(), 60_001);
+    let database = data(&folder).join("doorward.db");
+    let whole = fs::read(&database).unwrap();
+    for number in [sessions[0], sessions[sessions.len() / 2], uses[0], uses[uses.len() - 1]] {
+        let file = fs::File::options().write(true).open(&database).unwrap();
+        file.write_all_at(&[0xA7; 4096], (number - 1) * 4096).unwrap();
+        let error = read().unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "page {number}: {error}");
+        fs::write(&database, &whole).unwrap();
+    }
 }
 
 #[test]
