@@ -5,6 +5,7 @@ mod administration;
 mod ask;
 mod chart;
 mod ground;
+mod hash;
 mod load;
 mod parts;
 mod pinning;
@@ -40,6 +41,8 @@ enum Command {
     Timing(timing::Args),
     /// Measure `doorward serve` through floods, full disks and slow ones
     Storm(storm::Args),
+    /// Count bare Argon2 hashes on all cores
+    Hash(hash::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -56,5 +59,6 @@ fn main() -> anyhow::Result<()> {
         Command::Administration(args) => administration::run(&args),
         Command::Timing(args) => timing::run(&args),
         Command::Storm(args) => storm::run(&args),
+        Command::Hash(args) => hash::run(&args),
     }
 }
