@@ -15,13 +15,15 @@ pub mod evidence;
 pub struct Rfc3339(pub Timestamp);
 
 impl Rfc3339 {
-    /// The last time that has a year of four digits.
+    /// The first time that has a year of four digits.
+    const FIRST: i64 = -62_135_596_800_000;
+    /// The last one.
     const LAST: i64 = 253_402_300_799_999;
 
-    /// The text, without the cost of formatting. Times before 1970 are shown as that, times after 9999 as its end.
+    /// The text, without the cost of formatting. Times before the year 1 or after 9999 are shown as its first or last moment.
     pub fn text(self) -> [u8; 24] {
-        let millis = self.0.as_millis().clamp(0, Self::LAST);
-        let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
+        let millis = self.0.as_millis().clamp(Self::FIRST, Self::LAST);
+        let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
         let date = jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(days));
         let mut text = *b"0000-00-00T00:00:00.000Z";
         let mut write = |place: usize, digits: usize, mut value: i64| {
@@ -246,9 +248,9 @@ mod tests {
             "2026-11-24T03:36:02.000Z"
         );
         assert_eq!(Rfc3339(Timestamp::from_millis(i64::MAX)).to_string(), "9999-12-31T23:59:59.999Z");
-        assert_eq!(Rfc3339(Timestamp::from_millis(-1)).to_string(), "1970-01-01T00:00:00.000Z");
-        for days in 0..(Rfc3339::LAST / 86_400_000) {
-            let millis = days * 86_400_000 + days % 86_400_000;
+        assert_eq!(Rfc3339(Timestamp::from_millis(i64::MIN)).to_string(), "0001-01-01T00:00:00.000Z");
+        for days in (Rfc3339::FIRST / 86_400_000)..(Rfc3339::LAST / 86_400_000) {
+            let millis = days * 86_400_000 + days.rem_euclid(86_400_000);
             let time = jiff::Timestamp::from_millisecond(millis).unwrap();
             assert_eq!(Rfc3339(Timestamp::from_millis(millis)).to_string(), format!("{time:.3}"));
         }
