@@ -369,29 +369,36 @@ async fn connect(api: SocketAddr, counts: Arc<Counts>) {
     }
 }
 
-/// A third sends its head byte by byte, a third its body, a third asks and asks and takes no answer.
+/// Some send their head byte by byte, some their body, and one in fifteen asks and asks and takes no answer.
 async fn dawdle(api: SocketAddr, counts: Arc<Counts>, number: usize) {
     sleep(Duration::from_micros(200 * (number % 4_500) as u64)).await;
     while !counts.is_over() {
-        let Ok(Ok(mut stream)) = timeout(Duration::from_secs(5), TcpStream::connect(api)).await else {
+        let Ok(Ok(mut stream)) = timeout(Duration::from_secs(5), connect_narrowly(api)).await else {
             add(&counts.broken);
             continue;
         };
-        let begin = match number % 3 {
-            0 => "GET /verify HTTP/1.1\r\nHost: a\r\nX: ".to_owned(),
-            1 => "POST /authentication/token HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{".to_owned(),
-            _ => client::verify("00000000000000000000000000000000").repeat(2_000),
+        let begin = match number % 15 {
+            2 => client::verify("00000000000000000000000000000000").repeat(300),
+            even if even % 2 == 0 => "GET /verify HTTP/1.1\r\nHost: a\r\nX: ".to_owned(),
+            _ => "POST /authentication/token HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{".to_owned(),
         };
         let _ = timeout(Duration::from_secs(1), stream.write_all(begin.as_bytes())).await;
         while !counts.is_over() {
             sleep(Duration::from_secs(1)).await;
-            let drip = if number % 3 == 2 { Ok(()) } else { stream.write_all(b"x").await };
+            let drip = if number % 15 == 2 { Ok(()) } else { stream.write_all(b"x").await };
             let mut byte = [0];
             let end = timeout(Duration::from_millis(1), stream.read(&mut byte));
-            if drip.is_err() || (number % 3 != 2 && matches!(end.await, Ok(Ok(0) | Err(_)))) {
+            if drip.is_err() || (number % 15 != 2 && matches!(end.await, Ok(Ok(0) | Err(_)))) {
                 add(&counts.served);
                 break;
             }
         }
     }
+}
+
+/// A connection whose client has little room for answers.
+async fn connect_narrowly(api: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4_096)?;
+    socket.connect(api).await
 }
