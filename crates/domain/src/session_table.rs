@@ -1,7 +1,7 @@
 //! The session table: every live session in memory, found by the digest of its token.
 //!
-//! It is the hot path of the product. A verification hashes the token, finds the session's [`record`], reads the
-//! [subject](subjects) that it speaks for, compares with the clock and stores the time of use. Nothing is allocated; what is
+//! It is the hot path of the product. A verification hashes the token, finds the session's record, reads the
+//! subject that it speaks for, compares with the clock and stores the time of use. Nothing is allocated; what is
 //! written is the time of use and the reader counts of two locks, each of which few requests meet at.
 //!
 //! Three things make it right. A use changes a record only under the shard's lock and only if the record is there and
