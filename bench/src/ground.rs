@@ -1,6 +1,11 @@
 //! Where a run stands: its arguments, its cores, its folders.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -14,6 +19,8 @@ use crate::{
 
 /// What a filled folder holds; a new number when `population` fills it otherwise.
 const POPULATION: u32 = 2;
+/// How many organisations there are, where nothing else is said.
+const ORGANISATIONS: u32 = 100;
 /// A filled folder is not used for longer than this: its sessions end.
 const STALE: Duration = Duration::from_hours(20 * 24);
 
@@ -89,7 +96,15 @@ impl Ground {
 
     /// A folder that `doorward-bench fill` has filled, now or in another run.
     pub(crate) fn filled(&self, sessions: u32) -> anyhow::Result<PathBuf> {
-        let folder = self.folders.join(format!("sessions-{sessions}"));
+        self.filled_with(sessions, ORGANISATIONS)
+    }
+
+    /// As [`Self::filled`], with so many organisations.
+    pub(crate) fn filled_with(&self, sessions: u32, organisations: u32) -> anyhow::Result<PathBuf> {
+        let mut folder = self.folders.join(format!("sessions-{sessions}"));
+        if organisations != ORGANISATIONS {
+            folder.set_file_name(format!("sessions-{sessions}-organisations-{organisations}"));
+        }
         let (data, seal) = (folder.join("data"), folder.join("filled"));
         // The product is in it too: what another version has stored is not what this one would.
         let expected = format!("population {POPULATION}, {}", self.version()?);
@@ -104,19 +119,20 @@ impl Ground {
         fs::create_dir_all(&folder)?;
         eprintln!("filling {} with {sessions} sessions", data.display());
         let mut command = pinned(&self.cores.both(), std::env::current_exe()?);
-        command.args(["fill", "--sessions", &sessions.to_string(), "--folder"]).arg(&data);
+        command.args(["fill", "--sessions", &sessions.to_string()]);
+        command.args(["--organisations", &organisations.to_string(), "--folder"]).arg(&data);
         ensure!(command.status()?.success(), "the folder could not be filled");
         fs::write(&seal, expected)?;
         Ok(data)
     }
 
     /// A copy of a filled folder, for what changes it.
-    pub(crate) fn copied(&self, sessions: u32) -> anyhow::Result<PathBuf> {
-        let (from, to) = (self.filled(sessions)?, self.scratch.join(format!("data-{sessions}")));
+    pub(crate) fn copied(&self, filled: &Path) -> anyhow::Result<PathBuf> {
+        let to = self.scratch.join("copy");
         if to.exists() {
             fs::remove_dir_all(&to)?;
         }
-        let copied = Command::new("cp").arg("-a").arg(from).arg(&to).status()?;
+        let copied = Command::new("cp").arg("-a").arg(filled).arg(&to).status()?;
         ensure!(copied.success(), "the folder could not be copied");
         Ok(to)
     }

@@ -1,5 +1,6 @@
 //! The parts of `bench/run`, each a question with its answer as a section of the report.
 
+mod growth;
 mod issue;
 mod peers;
 mod scale;
@@ -23,12 +24,15 @@ pub(crate) enum Part {
     Peers,
     /// Tokens issued and released, and logins with a password
     Issue,
+    /// More organisations, users and keys
+    Growth,
     /// Floods, and disks that are full or slow
     Storms,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 5] = [Self::Verify, Self::Scale, Self::Peers, Self::Issue, Self::Storms];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Verify, Self::Scale, Self::Peers, Self::Issue, Self::Growth, Self::Storms];
 
     /// The file of its section.
     pub(crate) fn file(self) -> String {
@@ -42,6 +46,7 @@ impl Part {
             Self::Scale => scale::measure(ground),
             Self::Peers => peers::measure(ground),
             Self::Issue => issue::measure(ground),
+            Self::Growth => growth::measure(ground),
             Self::Storms => storms::measure(ground),
         }
     }

@@ -30,7 +30,6 @@ use doorward_storage::{Kind, SqliteStore};
 
 use crate::system::{SystemRandomness, SystemTime};
 
-const ORGANISATIONS: usize = 100;
 const UNITS: usize = 10;
 const SESSIONS_PER_USER: usize = 10;
 /// Entries in one transaction.
@@ -62,6 +61,9 @@ pub(crate) struct Args {
     /// How many live sessions.
     #[arg(long, default_value_t = 1_000_000)]
     sessions: u32,
+    /// How many organisations share them.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    organisations: u32,
     /// A folder that is empty or not there.
     #[arg(long)]
     folder: PathBuf,
@@ -69,7 +71,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut store = SqliteStore::create(&args.folder, Kind::Real, &[])?;
-    fill(&mut store, args.sessions, &Clock::new(SystemTime))
+    fill(&mut store, args.sessions, args.organisations, &Clock::new(SystemTime))
 }
 
 struct Organisation {
@@ -85,23 +87,22 @@ struct User {
 }
 
 /// Fills an empty database.
-pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> anyhow::Result<()> {
+fn fill(store: &mut SqliteStore, sessions: u32, organisations: u32, clock: &Clock) -> anyhow::Result<()> {
     let (began, now) = (Instant::now(), clock.now());
     let sessions = sessions as usize;
     let mut batches = Batches::new(store);
 
-    let mut organisations = Vec::with_capacity(ORGANISATIONS);
-    for i in 0..ORGANISATIONS {
-        organisations.push(found_organisation(&mut batches, &format!("ACME{i:03}"), false, now)?);
-    }
+    let organisations = (0..organisations)
+        .map(|i| found_organisation(&mut batches, &format!("ACME{i:03}"), false, now))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let operator = found_organisation(&mut batches, "OPERATOR", true, now)?;
     let mut users = Vec::with_capacity(sessions.div_ceil(SESSIONS_PER_USER));
     // A hash for each would take hours.
     let password = Password::parse(PASSWORD).context("a password")?;
     let hash = Argon2Cost::FLOOR.hash(&password, &SystemRandomness)?;
     for i in 0..users.capacity() {
-        let organisation = &organisations[i % ORGANISATIONS];
-        let units = units_of(organisation, i).map(|(id, _)| *id);
+        let organisation = &organisations[i % organisations.len()];
+        let units = units_of(organisation, i / organisations.len()).map(|(id, _)| *id);
         let user = hire(&mut batches, organisation, &units, &format!("user{i:06}"), &key(i), &hash, now)?;
         users.push(user);
     }
@@ -112,8 +113,8 @@ pub(crate) fn fill(store: &mut SqliteStore, sessions: u32, clock: &Clock) -> any
     for i in 0..sessions {
         // Sessions that follow each other are of different users, as those of a working day are.
         let (user, round) = (i % users.len(), i / users.len());
-        let organisation = &organisations[user % ORGANISATIONS];
-        let unit = units_of(organisation, user)[usize::from(round % 4 == 3)];
+        let organisation = &organisations[user % organisations.len()];
+        let unit = units_of(organisation, user / organisations.len())[usize::from(round % 4 == 3)];
         batches.push(issue(i, organisation, unit, &users[user], round == SESSIONS_PER_USER - 1, now)?)?;
     }
     batches.commit()?;
@@ -202,9 +203,8 @@ fn hire(
     Ok(user)
 }
 
-/// The two units that a user works in.
-fn units_of(organisation: &Organisation, user: usize) -> [&(UnitId, String); 2] {
-    let first = user / ORGANISATIONS;
+/// The two units that a user works in, by the user's place in the organisation.
+fn units_of(organisation: &Organisation, first: usize) -> [&(UnitId, String); 2] {
     [first, first + 1].map(|unit| &organisation.units[unit % UNITS])
 }
 

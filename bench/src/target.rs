@@ -26,6 +26,8 @@ pub(crate) struct Target {
     pub(crate) admin: SocketAddr,
     /// How long it took until it was ready.
     pub(crate) start: Duration,
+    /// How long until it answered anything: tokens are issued from then on.
+    pub(crate) first: Duration,
     /// What it is made of: the server, and what it asks.
     processes: Vec<Child>,
     log: PathBuf,
@@ -54,6 +56,8 @@ impl Target {
         command.current_dir(&ground.scratch);
         let mut target = Self::start(ground, "doorward", command, address)?;
         target.admin = admin;
+        target.await_ready(|| ask(admin, "GET /livez", "", "").is_ok())?;
+        target.first = target.start;
         target.await_ready(|| ask(admin, "GET /readyz", "", "").is_ok_and(|answer| answer.status == 200))?;
         Ok(target)
     }
@@ -96,6 +100,7 @@ impl Target {
             address,
             admin: address,
             start: Duration::ZERO,
+            first: Duration::ZERO,
             processes: vec![process],
             log,
             is_tree: false,
@@ -111,7 +116,7 @@ impl Target {
             }
             pause(Duration::from_millis(2));
         }
-        self.start = began.elapsed();
+        self.start += began.elapsed();
         Ok(())
     }
 

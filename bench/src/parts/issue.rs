@@ -28,7 +28,7 @@ const SYNCS: usize = 200;
 pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
     let sessions = SESSIONS.min(ground.args.sessions);
     let users = ground.users(sessions).to_string();
-    let folder = ground.copied(sessions)?;
+    let folder = ground.copied(&ground.filled(sessions)?)?;
     let mut section = Section::new(Part::Issue, "Issue, release and login");
     let syncs = [fsync(ground)?, fsync(ground)?];
     let product = Target::product(ground, &folder, &[])?;

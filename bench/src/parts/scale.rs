@@ -23,7 +23,8 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
     section.heading("Sessions");
     section.paragraph(
         "Memory is the server's resident size once it is ready, and of a session what it grows by from the row above, the \
-         session's share of its user included, of whom there is one for ten sessions. Start is until `/readyz` says so; \
+         session's share of its user included, of whom there is one for ten sessions. Start is until `/readyz` says so, with all sessions read; tokens are \
+         issued from when it answers at all; \
          the backup is made beside the server, on the other core. All of it in one run each, but for the rates.",
     );
     let mut table = Table::new([
@@ -33,6 +34,7 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
         "CPU of plain hyper's",
         "memory",
         "a session",
+        "answers after",
         "start",
         "backup",
         "folder",
@@ -73,6 +75,7 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
             cpu.to_string(),
             format!("{:.0} MiB", memory / f64::from(1 << 20)),
             each.map_or("–".into(), |bytes| format!("{bytes:.0} bytes")),
+            time(product.first.as_secs_f64()),
             time(product.start.as_secs_f64()),
             time(took),
             format!("{:.0} MiB", size(&folder)?),
