@@ -118,3 +118,20 @@ async fn f1_nothing_but_a_valid_token_is_a_2xx() {
     server.clock.advance(std::time::Duration::from_secs(3600));
     assert_eq!(server.verify(&token).await.status, 401);
 }
+
+/// A plain question is answered before there is any talk of routes; the same behind `/verify/at` goes through them.
+#[tokio::test]
+async fn a_plain_question_is_answered_as_any_other() {
+    let server = TestServer::start().await;
+    let token = server.log_in(&server.demo).await;
+    let more = ["content-type", "content-length", "www-authenticate", "cache-control"];
+    for bearer in [token.as_str(), "00000000000000000000000000000000", "no token", ""] {
+        let ask = async |path: &str| Answer::of(server.request("GET", path).bearer_auth(bearer)).await;
+        let (plain, routed) = (ask("/verify").await, ask("/verify/at").await);
+        assert_eq!((plain.status, &plain.text), (routed.status, &routed.text), "{bearer}");
+        for name in IDENTITY.into_iter().chain(more) {
+            assert_eq!(plain.header(name), routed.header(name), "{name} for {bearer}");
+        }
+        assert_ne!(plain.header("x-request-id"), routed.header("x-request-id"));
+    }
+}
