@@ -496,9 +496,8 @@ impl SessionTable {
                 }
             }
         }
-        if !swept.is_empty() {
-            write(shard).shrink();
-        }
+        // Releases make room too.
+        write(shard).shrink();
         swept
     }
 

@@ -279,6 +279,26 @@ fn sweeping_frees_what_has_ended_and_says_which() {
 }
 
 #[test]
+fn memory_is_given_back_after_a_peak_however_it_ends() {
+    let capacity = |table: &SessionTable| {
+        let shards = table.shards.iter().map(|shard| read(&shard.0));
+        shards.map(|shard| shard.records.capacity() + shard.index.capacity()).sum::<usize>()
+    };
+    for is_released in [true, false] {
+        let table = SessionTable::default();
+        for token in 1..=20_000 {
+            table.insert(SessionNumber(token), &session(token, None, 10), &somebody());
+        }
+        assert!(capacity(&table) >= 40_000);
+        if is_released {
+            (1..=20_000).for_each(|token| table.remove(digest(token).session()));
+        }
+        sweep(&table, after(10));
+        assert_eq!((capacity(&table), table.count().password), (0, 0), "released: {is_released}");
+    }
+}
+
+#[test]
 fn a_use_is_due_once_what_is_stored_is_an_interval_old() {
     let table = SessionTable::default();
     table.insert(SessionNumber(1), &session(1, Some(ms(HOUR)), HOUR), &somebody());
