@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -87,7 +87,8 @@ impl Target {
         command.args(["yardstick", kind, "--listen", &address.to_string()]).args(flags);
         command.arg("--answers").arg(answers);
         let mut target = Self::start(ground, kind, command, address)?;
-        target.await_ready(|| TcpStream::connect(address).is_ok())?;
+        // Redis is filled before anything is answered.
+        target.await_ready(|| ask(address, "GET /verify", "", "").is_ok())?;
         Ok(target)
     }
 
