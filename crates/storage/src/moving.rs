@@ -170,7 +170,8 @@ pub async fn move_to_postgres(
     Ok(Moved { database, kind: state.kind, tables })
 }
 
-/// A table that is moved. What it has in PostgreSQL and what it has in SQLite have the same names.
+/// A table that is moved. What it has in PostgreSQL and what it has in SQLite have the same names, save that last uses share
+/// rows in SQLite.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,

@@ -25,6 +25,7 @@ mod restore;
 mod schema;
 mod unfinished;
 mod upgrade;
+mod uses;
 mod words;
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use doorward_domain::{
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::uses::Vacated;
+
 /// What ends a session for good, beside its own time.
 pub(super) struct Ended {
     pub(super) number: SessionNumber,
@@ -22,17 +24,18 @@ pub(super) struct Ended {
     pub(super) released: Option<Option<UserId>>,
 }
 
-/// Deletes a session and remembers it, if it is there.
-pub(super) fn end(connection: &Connection, ended: &Ended) -> Result<()> {
+/// Deletes a session and remembers it, if it is there. Its last use goes when `vacated` deletes what is empty.
+pub(super) fn end(connection: &Connection, ended: &Ended, vacated: &mut Vacated) -> Result<()> {
     let sql = "
         INSERT OR IGNORE INTO ended_session (session, number, organisation, unit, user, key, issued_at, last_used_at,
                                              idle_ms, ends_at, at, released_at, released_by)
         SELECT substr(digest, 1, 16), number,
                coalesce(?2, (SELECT organisation FROM user WHERE id = session.user),
                         (SELECT organisation FROM unit WHERE id = session.unit)),
-               unit, user, key, issued_at, max(coalesce(last_used_at, issued_at), coalesce(?3, 0)), idle_ms, ends_at,
-               ?4, CASE WHEN ?5 THEN ?4 END, ?6
-        FROM session LEFT JOIN session_use USING (number) WHERE number = ?1";
+               unit, user, key, issued_at,
+               max(doorward_last_use(number, issued_at, session_use_block.last_used_at), coalesce(?3, 0)),
+               idle_ms, ends_at, ?4, CASE WHEN ?5 THEN ?4 END, ?6
+        FROM session LEFT JOIN session_use_block ON block = number / 128 WHERE number = ?1";
     connection.prepare_cached(sql)?.execute(params![
         ended.number.0,
         ended.known.map(|(organisation, _)| organisation.to_bytes()),
@@ -41,8 +44,10 @@ pub(super) fn end(connection: &Connection, ended: &Ended) -> Result<()> {
         ended.released.is_some(),
         ended.released.flatten().map(UserId::to_bytes),
     ])?;
-    for sql in ["DELETE FROM session WHERE number = ?1", "DELETE FROM session_use WHERE number = ?1"] {
-        connection.prepare_cached(sql)?.execute([ended.number.0])?;
+    let deleted =
+        connection.prepare_cached("DELETE FROM session WHERE number = ?1")?.execute([ended.number.0])?;
+    if deleted > 0 {
+        vacated.add(ended.number);
     }
     Ok(())
 }
@@ -54,10 +59,11 @@ pub(super) fn end_all(connection: &Connection, at: Timestamp) -> Result<()> {
         INSERT OR IGNORE INTO ended_session (session, number, organisation, unit, user, key, issued_at, last_used_at,
                                              idle_ms, ends_at, at)
         SELECT substr(digest, 1, 16), number, user.organisation, unit, user, key, issued_at,
-               coalesce(last_used_at, issued_at), idle_ms, ends_at, ?1
-        FROM session LEFT JOIN session_use USING (number) LEFT JOIN user ON user.id = session.user";
+               doorward_last_use(number, issued_at, session_use_block.last_used_at), idle_ms, ends_at, ?1
+        FROM session LEFT JOIN session_use_block ON block = number / 128
+             LEFT JOIN user ON user.id = session.user";
     connection.execute(remember, [at.as_millis()])?;
-    connection.execute_batch("DELETE FROM session; DELETE FROM session_use;")?;
+    connection.execute_batch("DELETE FROM session; DELETE FROM session_use_block;")?;
     let end = "
         INSERT INTO ending (number, scope, at, cause)
         SELECT next_number - 1 + row_number() OVER (ORDER BY id), id, ?1, ?2 FROM organisation, journal_state";

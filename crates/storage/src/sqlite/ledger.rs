@@ -9,7 +9,6 @@ use doorward_domain::{
     journal::{Committed, Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
     session::{Departed, Identity, Method, Session, SessionNumber},
-    session_table::Use,
 };
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
@@ -18,7 +17,7 @@ use super::{
     ended::{self, Ended},
     error::ledger_error,
     folder::Folder,
-    words,
+    uses, words,
 };
 
 /// Where the journal's batches are made durable.
@@ -75,13 +74,14 @@ fn commit_remembering(
     // Only what was committed may be remembered.
     let mut accounts = std::mem::take(&mut remembered.accounts);
     let mut state = *committed;
-    let mut ends = audit::Ends::default();
+    let (mut ends, mut vacated) = (audit::Ends::default(), uses::Vacated::default());
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let outcomes = batch
         .iter()
-        .map(|entry| state.write(&mut transaction, &mut ends, &mut accounts, entry))
+        .map(|entry| state.write(&mut transaction, &mut ends, &mut vacated, &mut accounts, entry))
         .collect::<Result<Vec<_>>>()?;
     forget_ended(&transaction, batch)?;
+    vacated.delete_empty(&transaction)?;
     ends.save(&transaction)?;
     if state != *committed {
         state.save(&transaction)?;
@@ -191,6 +191,7 @@ impl JournalState {
         &mut self,
         transaction: &mut Transaction<'_>,
         ends: &mut audit::Ends,
+        vacated: &mut uses::Vacated,
         accounts: &mut Accounts,
         entry: &Entry,
     ) -> Result<Outcome> {
@@ -211,7 +212,8 @@ impl JournalState {
                 // A session that is gone already has ended too.
                 let known = audit.organisation.map(|organisation| (organisation, *last_used_at));
                 let released = Some(audit.actor);
-                ended::end(transaction, &Ended { number: *number, at: audit.at, known, released })?;
+                let ended = Ended { number: *number, at: audit.at, known, released };
+                ended::end(transaction, &ended, vacated)?;
                 Some(audit)
             }
             Entry::Change { change, once, audit } => {
@@ -234,7 +236,8 @@ impl JournalState {
             }
             Entry::Record(audit) => Some(audit),
             Entry::Uses(uses) => {
-                touch(transaction, uses)?;
+                let uses = uses.iter().map(|used| (used.number, used.last_used_at));
+                uses::note(transaction, uses)?;
                 None
             }
             Entry::KeyUses(uses) => {
@@ -252,10 +255,8 @@ impl JournalState {
             }
             Entry::Forget { sessions, at } => {
                 for Departed { number, known } in sessions {
-                    ended::end(
-                        transaction,
-                        &Ended { number: *number, at: *at, known: *known, released: None },
-                    )?;
+                    let ended = Ended { number: *number, at: *at, known: *known, released: None };
+                    ended::end(transaction, &ended, vacated)?;
                 }
                 // Twice as many as come, so that the oldest go however many there are.
                 ended::forget(transaction, *at, 2 * sessions.len())?;
@@ -328,8 +329,9 @@ fn add(
         session.ends_at.as_millis(),
         address.map(|address| address.to_string()),
     ])?;
-    let sql = "INSERT INTO session_use (number, last_used_at) VALUES (?1, ?2)";
-    connection.prepare_cached(sql)?.execute(params![number.0, session.last_used_at.as_millis()])?;
+    if session.last_used_at > session.issued_at {
+        uses::note(connection, [(number, session.last_used_at)])?;
+    }
     Ok(())
 }
 
@@ -366,16 +368,6 @@ fn note_key_uses(connection: &Connection, uses: &[KeyUse]) -> Result<()> {
     for used in uses {
         let from = used.from.map(|address| address.to_string());
         statement.execute(params![used.secret.as_bytes(), used.at.as_millis(), from])?;
-    }
-    Ok(())
-}
-
-/// Notes later uses. A session that is not there stays away.
-fn touch(connection: &Connection, uses: &[Use]) -> Result<()> {
-    let sql = "UPDATE session_use SET last_used_at = max(last_used_at, ?2) WHERE number = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    for used in uses {
-        statement.execute(params![used.number.0, used.last_used_at.as_millis()])?;
     }
     Ok(())
 }

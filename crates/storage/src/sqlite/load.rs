@@ -26,6 +26,7 @@ use super::{
     ended::{self, Ended},
     error::is_full,
     schema,
+    uses::{self, Uses},
 };
 
 /// How many sessions are read at once.
@@ -148,31 +149,22 @@ fn fill(reader: &mut SessionReader, table: &SessionTable, now: Timestamp, limit:
         FROM session WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let mut sessions = statement.query(params![*next, *end, limit])?;
-    let sql = "SELECT number, last_used_at FROM session_use WHERE number >= ?1 ORDER BY number";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut uses = statement.query([*next])?;
-    let mut latest_use: (u64, i64) = (0, 0);
+    let mut statement = uses::prepare(connection)?;
+    let mut uses = Uses::begin(&mut statement, SessionNumber(*next))?;
     let mut count = 0;
     while let Some(row) = sessions.next()? {
-        let number = row.get(0)?;
-        while latest_use.0 < number {
-            latest_use = match uses.next()? {
-                Some(row) => (row.get(0)?, row.get(1)?),
-                None => (u64::MAX, 0),
-            };
-        }
-        let used_at = (latest_use.0 == number).then_some(latest_use.1).map(Timestamp::from_millis);
+        let number = SessionNumber(row.get(0)?);
+        let session = read_session(row, uses.find(number)?)?;
         let who = (UserId::from_bytes(row.get(2)?), UnitId::from_bytes(row.get(3)?), read_key(row)?);
         let subject = people.find(connection, who)?;
-        let session = used_at.map(|used_at| read_session(row, used_at)).transpose()?;
-        match (subject, session) {
-            (Some((identity, mark)), Some(session)) if number > mark.0 && now < session.expires_at() => {
-                table.insert(SessionNumber(number), &session, identity);
+        match subject {
+            Some((identity, mark)) if number > *mark && now < session.expires_at() => {
+                table.insert(number, &session, identity);
                 *live += 1;
             }
-            _ => ended.push(SessionNumber(number)),
+            _ => ended.push(number),
         }
-        *next = number + 1;
+        *next = number.0 + 1;
         count += 1;
     }
     *read += u64::from(count);
@@ -187,11 +179,12 @@ fn read_key(row: &Row<'_>) -> Result<Option<KeyId>> {
     Ok(row.get::<_, Option<_>>(4)?.map(KeyId::from_bytes))
 }
 
-fn read_session(row: &Row<'_>, last_used_at: Timestamp) -> Result<Session> {
+fn read_session(row: &Row<'_>, used_at: Option<Timestamp>) -> Result<Session> {
+    let issued_at = Timestamp::from_millis(row.get(5)?);
     Ok(Session {
         digest: TokenDigest::from_bytes(row.get(1)?),
-        issued_at: Timestamp::from_millis(row.get(5)?),
-        last_used_at,
+        issued_at,
+        last_used_at: used_at.map_or(issued_at, |used_at| used_at.max(issued_at)),
         idle: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis),
         ends_at: Timestamp::from_millis(row.get(7)?),
     })
@@ -299,8 +292,11 @@ fn read_part(row: &Row<'_>) -> Result<Part> {
 
 fn delete(connection: &Connection, numbers: &[SessionNumber], now: Timestamp) -> Result<()> {
     let transaction = connection.unchecked_transaction()?;
+    let mut vacated = uses::Vacated::default();
     for number in numbers {
-        ended::end(&transaction, &Ended { number: *number, at: now, known: None, released: None })?;
+        let ended = Ended { number: *number, at: now, known: None, released: None };
+        ended::end(&transaction, &ended, &mut vacated)?;
     }
+    vacated.delete_empty(&transaction)?;
     transaction.commit()
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Rows, Statement, Transaction, types::ValueRef};
 
-use super::{OpenError, SqliteStore, words};
+use super::{OpenError, SqliteStore, uses, words};
 use crate::moving::{MoveError, Problem, Row, State, Table};
 
 /// What is read, in one snapshot.
@@ -21,7 +21,7 @@ impl<'a> Departure<'a> {
 
     /// How many rows a table has.
     pub(crate) fn count(&self, table: &Table) -> Result<u64, OpenError> {
-        let sql = format!("SELECT count(*) FROM \"{}\"", table.name);
+        let sql = format!("SELECT count(*) FROM {}", rows_of(table));
         self.snapshot.query_row(&sql, [], |row| row.get(0)).map_err(|error| self.error(error))
     }
 
@@ -42,7 +42,7 @@ impl<'a> Departure<'a> {
             None => format!("\"{}\".\"{}\"", table.name, column.name),
         });
         let columns = columns.collect::<Vec<_>>().join(", ");
-        let sql = format!("SELECT {columns} FROM \"{}\" ORDER BY {}", table.name, table.order());
+        let sql = format!("SELECT {columns} FROM {} ORDER BY {}", rows_of(table), table.order());
         let statement = self.snapshot.prepare(&sql).map_err(|error| self.error(error))?;
         Ok(Reading { departure: self, table, statement })
     }
@@ -62,6 +62,14 @@ impl<'a> Departure<'a> {
                 OpenError::Damaged { database, reason }.into()
             }
         }
+    }
+}
+
+/// Where the rows of a table are: some share one here and have one each where they go.
+fn rows_of(table: &Table) -> String {
+    match table.name {
+        "session_use" => format!("({}) AS session_use", uses::SELECT_EACH),
+        name => format!("\"{name}\""),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     ledger::{self, JournalState},
     load,
     upgrade::{self, Upgraded},
-    words,
+    uses, words,
 };
 
 refinery::embed_migrations!("migrations/sqlite");
@@ -142,6 +142,7 @@ fn connect(database: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Or SQLite plans a statement anew, at ten times its cost, whenever a value is bound that might change the plan.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    uses::register(&connection)?;
     Ok(connection)
 }
 
@@ -153,13 +154,13 @@ fn check(database: &Path, connection: &Connection) -> Result<(), OpenError> {
     let are_few: bool = connection
         .query_row(few, [load::PART], |row| row.get(0))
         .map_err(|error| OpenError::from_sqlite(database, error))?;
-    let tables = if are_few { "<> 'audit'" } else { "NOT IN ('audit', 'session', 'session_use')" };
+    let tables = if are_few { "<> 'audit'" } else { "NOT IN ('audit', 'session', 'session_use_block')" };
     find_damage(database, connection, tables)
 }
 
 /// Looks for damage in the tables of the sessions.
 pub(super) fn check_sessions(database: &Path, connection: &Connection) -> Result<(), OpenError> {
-    find_damage(database, connection, "IN ('session', 'session_use')")
+    find_damage(database, connection, "IN ('session', 'session_use_block')")
 }
 
 /// Looks for damage in the tables whose names compare like this.

@@ -13,8 +13,9 @@ mod opening;
 mod reading;
 mod restoring;
 mod upgrading;
+mod using;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
@@ -24,7 +25,7 @@ use doorward_domain::{
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::{Entry, Outcome},
     session::{Method, Scope, SessionNumber},
-    session_table::SessionTable,
+    session_table::{SHARDS, SessionTable, Use},
 };
 use doorward_testkit::conformance::company::*;
 use tempfile::TempDir;
@@ -51,6 +52,19 @@ fn reopen(store: SqliteStore, folder: &TempDir) -> SqliteStore {
 /// The release of a session of whichever token: SQLite looks at its number alone.
 fn release(number: u64) -> Entry {
     doorward_testkit::conformance::company::release(SessionNumber(number), 0)
+}
+
+/// Uses of sessions, by number and time.
+fn uses_of(uses: &[(u64, i64)]) -> Entry {
+    let used = |(number, millis): &(u64, i64)| -> Use {
+        let Entry::Issue { session, identity, .. } = issue(0) else { unreachable!() };
+        let table = SessionTable::default();
+        table.insert(SessionNumber(*number), &session, &identity);
+        assert!(table.slide(&session.digest, at(*millis)).is_some());
+        let mut due = (0..SHARDS).flat_map(|shard| table.due_uses(shard, at(*millis), Duration::ZERO));
+        due.next().unwrap()
+    };
+    Entry::Uses(uses.iter().map(used).collect())
 }
 
 fn apply(store: &mut SqliteStore, entry: Entry) -> Outcome {

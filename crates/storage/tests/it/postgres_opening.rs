@@ -53,7 +53,7 @@ async fn of_those_who_make_it_at_once_one_does() {
     for store in [one, two, three, four] {
         store.unwrap();
     }
-    assert_eq!(sql(&options, "SELECT count(*) FROM refinery_schema_history"), "3");
+    assert_eq!(sql(&options, "SELECT count(*) FROM refinery_schema_history"), "4");
 }
 
 #[tokio::test]
@@ -72,12 +72,12 @@ async fn a_creation_that_fails_leaves_no_data_and_can_be_repeated() {
 async fn a_newer_schema_is_worked_with_if_it_says_so() {
     let options = empty();
     create(&options).await.unwrap();
-    sql(&options, "INSERT INTO refinery_schema_history (version, name) VALUES (4, 'more')");
+    sql(&options, "INSERT INTO refinery_schema_history (version, name) VALUES (5, 'more')");
     let store = PostgresStore::open(&options).await.unwrap();
     store.start(Arc::new(NoObserver)).unwrap();
-    sql(&options, "UPDATE journal_state SET oldest_reader = 4");
+    sql(&options, "UPDATE journal_state SET oldest_reader = 5");
     let error = PostgresStore::open(&options).await.unwrap_err();
-    assert!(matches!(error, PostgresError::Newer { found: 4, oldest: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, PostgresError::Newer { found: 5, oldest: 5, known: 4, .. }), "{error}");
 }
 
 #[tokio::test]

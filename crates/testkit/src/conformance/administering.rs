@@ -466,7 +466,11 @@ async fn full_company<S: Store>() -> S {
     let rules = changed(set_rules(ACME, &[(Rule::PasswordsMinLength, "20")]));
     let end = Change::EndSessions { organisation: GLOBEX, scope: Scope::Organisation(GLOBEX) };
     let rotate = changed(rotate(Some(at(99))));
-    let entries = [create, rules, rotate, login(1, "10.0.0.1", 1), by_key, issue(3)];
+    let mut used = login(1, "10.0.0.1", 1);
+    if let Entry::Issue { session, .. } = &mut used {
+        session.last_used_at = at(2);
+    }
+    let entries = [create, rules, rotate, used, by_key, issue(3)];
     let mut outcomes = store.apply(&entries).await.unwrap();
     let released = release(number(outcomes[5]), 3);
     outcomes.extend(store.apply(&[released, changed(end)]).await.unwrap());

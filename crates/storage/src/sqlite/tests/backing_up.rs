@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::*;
-use crate::{BackedUp, BackupError, Contents, OpenError, Step, backup};
+use crate::{BackedUp, BackupError, Contents, OpenError, Step, backup, sqlite::uses};
 
 /// Some megabytes, so that a copy takes several steps.
 fn fill(store: &mut SqliteStore) {
@@ -48,13 +48,17 @@ fn u2_a_backup_is_one_moment_however_much_is_written_meanwhile() {
     let (folder, mut store) = company();
     fill(&mut store);
     let file = folder.path().join("backup");
+    let mut used = issue(1);
+    if let Entry::Issue { session, .. } = &mut used {
+        session.last_used_at = at(1);
+    }
     let (commits, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let writer = thread::spawn({
         let (commits, stop) = (commits.clone(), stop.clone());
         move || {
             while !stop.load(Ordering::SeqCst) {
                 // A session, its use and its record are one commit.
-                assert!(matches!(apply(&mut store, issue(1)), Outcome::Committed(Some(_))));
+                assert!(matches!(apply(&mut store, used.clone()), Outcome::Committed(Some(_))));
                 commits.fetch_add(1, Ordering::SeqCst);
             }
             store
@@ -83,7 +87,10 @@ fn u2_a_backup_is_one_moment_however_much_is_written_meanwhile() {
     let copy = read(&file);
     let sessions = number(&copy, "SELECT count(*) FROM session");
     assert_eq!(contents, Contents { latest: Some(at(0)), organisations: 2, users: 2, sessions });
-    assert_eq!(number(&copy, "SELECT count(*) FROM session_use"), sessions);
+    uses::register(&copy).unwrap();
+    let used =
+        format!("SELECT count(*) FROM ({}) WHERE last_used_at = {}", uses::SELECT_EACH, at(1).as_millis());
+    assert_eq!(number(&copy, &used), sessions);
     assert_eq!(number(&copy, "SELECT count(*) FROM audit WHERE event = 'password_login'"), sessions);
     assert_eq!(number(&copy, "SELECT next_number - 1 FROM journal_state"), sessions);
     assert!(sessions < count(&store, "session") as u64, "what came later is not in it");

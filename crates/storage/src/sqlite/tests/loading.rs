@@ -37,11 +37,11 @@ fn what_has_ended_is_deleted_at_the_next_start() {
         Change::DeleteOrganisation { id: ACME, expected: None },
     ] {
         let (folder, mut store) = company();
-        apply(&mut store, issue_by(Method::WebApiKey(KEY), 1, KEY_NOT_ENDED));
+        store.apply(&[issue_by(Method::WebApiKey(KEY), 1, KEY_NOT_ENDED), uses_of(&[(1, 1)])]).unwrap();
         assert_eq!(change(&mut store, ending.clone()), numbered(2));
         let store = reopen(store, &folder);
         assert_eq!(live_tokens(&store, at(0)), [0; 0], "{ending:?}");
-        assert_eq!((count(&store, "session"), count(&store, "session_use")), (0, 0), "{ending:?}");
+        assert_eq!((count(&store, "session"), count(&store, "session_use_block")), (0, 0), "{ending:?}");
     }
 }
 
@@ -109,14 +109,14 @@ fn damage_among_many_sessions_is_found_when_they_are_read() {
         WITH RECURSIVE added (number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM added LIMIT 60000)
         INSERT INTO session (number, digest, user, unit, key, issued_at, idle_ms, ends_at)
         SELECT added.number, randomblob(32), user, unit, key, issued_at, idle_ms, ends_at FROM added, session;
-        INSERT INTO session_use SELECT number, issued_at FROM session WHERE number > 1;
+        INSERT INTO session_use_block SELECT DISTINCT number / 128, zeroblob(1024) FROM session;
         UPDATE journal_state SET next_number = 60002;";
     store.writer.connection.execute_batch(many).unwrap();
     let pages = |table: &str| -> Vec<u64> {
         let mut pages = store.writer.connection.prepare("SELECT pageno FROM dbstat WHERE name = ?1").unwrap();
         pages.query_map([table], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
-    let (sessions, uses) = (pages("session"), pages("session_use"));
+    let (sessions, uses) = (pages("session"), pages("session_use_block"));
     drop(store);
     let read = || {
         let store = SqliteStore::open(&data(&folder))?;

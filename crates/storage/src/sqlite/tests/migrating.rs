@@ -89,3 +89,39 @@ async fn u1_data_of_the_first_schema_opens_and_tokens_survive() {
     let user = directory.find_user(ACME, ZOE).await.unwrap().unwrap();
     assert_eq!((user.user.value.email, user.last_login_at), (None, Some(at(0))), "by the login above");
 }
+
+/// The last uses had a row each before they shared some.
+#[test]
+fn u1_last_uses_survive() {
+    let folder = TempDir::new().unwrap();
+    first_schema(&folder);
+    let database = folder.path().join("doorward.db");
+    let earlier = Connection::open(&database).unwrap();
+    // Those of the first schema are 1 and 2. 99 has gone, and 700 with all of its block.
+    let used = [(2, 5), (99, 4), (127, 1), (128, 2), (255, 3), (300, 9), (500, 0), (700, 7)];
+    for (number, millis) in used {
+        let used_at = at(millis).as_millis();
+        if ![99, 700].contains(&number) {
+            let sql = "INSERT OR IGNORE INTO session
+                       SELECT ?1, ?2, user, unit, NULL, issued_at, NULL, ends_at FROM session WHERE number = 1";
+            earlier.execute(sql, (number, [number as u8; 32])).unwrap();
+        }
+        earlier.execute("INSERT OR REPLACE INTO session_use VALUES (?1, ?2)", [number, used_at]).unwrap();
+    }
+    earlier.execute("UPDATE journal_state SET next_number = 701", []).unwrap();
+    drop(earlier);
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let table = SessionTable::default();
+    store.load(&table, at(0)).unwrap();
+    let last_used = |token| table.peek(&digest(token), at(0)).map(|live| live.last_used_at);
+    // The tokens of 300 and 500 are 44 and 244.
+    let found = [1, 2, 99, 127, 128, 255, 44, 244].map(last_used);
+    let expected = [Some(0), Some(5), None, Some(1), Some(2), Some(3), Some(9), Some(0)];
+    assert_eq!(found, expected.map(|millis| millis.map(at)));
+    let connection = Connection::open(&database).unwrap();
+    let blocks = "SELECT group_concat(block ORDER BY block) FROM session_use_block";
+    let blocks: String = connection.query_row(blocks, [], |row| row.get(0)).unwrap();
+    assert_eq!(blocks, "0,1,2", "where there was a use");
+    let is_left = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'session_use')";
+    assert!(!connection.query_row(is_left, [], |row| row.get::<_, bool>(0)).unwrap());
+}

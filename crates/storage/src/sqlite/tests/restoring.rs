@@ -27,7 +27,7 @@ fn is_sound(store: &SqliteStore) -> bool {
 fn backed_up() -> (TempDir, SqliteStore, PathBuf) {
     let (folder, mut store) = company();
     store.apply(&[issue(1), issue(2), issue_by(Method::WebApiKey(KEY), 3, KEY_NOT_ENDED)]).unwrap();
-    apply(&mut store, release(1));
+    store.apply(&[uses_of(&[(2, 5), (3, 6)]), release(1)]).unwrap();
     let file = folder.path().join("backup");
     backup(&data(&folder), &file, &mut |_| {}).unwrap();
     (folder, store, file)
@@ -42,7 +42,10 @@ fn u2_a_restore_ends_all_sessions_and_keeps_the_rest() {
     let Restored { mut store, contents, from_schema } = restore_to(&file, &restored).unwrap();
     assert_eq!((contents.sessions, contents.users, from_schema), (2, 2, None));
     assert_eq!(live_tokens(&store, at(0)), [0; 0]);
-    assert_eq!((count(&store, "session"), count(&store, "session_use")), (0, 0));
+    assert_eq!((count(&store, "session"), count(&store, "session_use_block")), (0, 0));
+    let remembered = "SELECT group_concat(last_used_at ORDER BY number) FROM ended_session";
+    let remembered: String = store.writer.connection.query_row(remembered, [], |row| row.get(0)).unwrap();
+    assert_eq!(remembered, [0, 5, 6].map(|time| at(time).as_millis().to_string()).join(","));
     assert_eq!((count(&store, "user"), count(&store, "web_api_key"), store.kind()), (2, 1, Kind::Real));
     let last = "SELECT event FROM audit ORDER BY place DESC LIMIT 1";
     let last: String = store.writer.connection.query_row(last, [], |row| row.get(0)).unwrap();

@@ -1,0 +1,2 @@
+-- Nothing: last uses share rows on SQLite alone, where one process writes them in the order of the sessions' numbers. Here
+-- many instances do, each in its own time, and a row for each session keeps them from waiting for each other.

@@ -1,0 +1,149 @@
+//! Last uses: what is noted of them, and what goes with the sessions.
+
+use super::*;
+use crate::{OpenError, sqlite::uses};
+
+/// A company with sessions 1 to 255, of the tokens with the same numbers: blocks 0 and 1.
+fn crowded() -> (TempDir, SqliteStore) {
+    let (folder, mut store) = company();
+    store.apply(&(1..=255).map(issue).collect::<Vec<_>>()).unwrap();
+    (folder, store)
+}
+
+/// The last uses of sessions, as the next start would find them.
+fn last_uses<const N: usize>(store: &SqliteStore, tokens: [u8; N]) -> [Option<i64>; N] {
+    let table = SessionTable::default();
+    store.load(&table, at(0)).unwrap();
+    let since = |time: Timestamp| time.as_millis() - at(0).as_millis();
+    tokens.map(|token| table.peek(&digest(token), at(0)).map(|live| since(live.last_used_at)))
+}
+
+/// The blocks that there are.
+fn blocks(store: &SqliteStore) -> Vec<i64> {
+    let mut blocks =
+        store.writer.connection.prepare("SELECT block FROM session_use_block ORDER BY block").unwrap();
+    blocks.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn uses_of_several_blocks_are_kept_in_whatever_order_they_come() {
+    let (folder, mut store) = crowded();
+    assert_eq!(blocks(&store), [0; 0], "issuing writes none");
+    let used = [(200, 3), (1, 4), (127, 5), (255, 6), (128, 7), (2, 8)];
+    assert_eq!(apply(&mut store, uses_of(&used)), Outcome::Committed(None));
+    let expected = [Some(4), Some(8), Some(0), Some(5), Some(7), Some(0), Some(3), Some(6)];
+    let tokens = [1, 2, 3, 127, 128, 129, 200, 255];
+    assert_eq!(last_uses(&store, tokens), expected);
+    assert_eq!(last_uses(&reopen(store, &folder), tokens), expected, "and survive reopening");
+}
+
+#[test]
+fn an_older_use_does_not_replace_a_later_one() {
+    let (_folder, mut store) = crowded();
+    store
+        .apply(&[uses_of(&[(1, 9), (1, 4), (2, 5)]), uses_of(&[(2, 9), (1, 8)]), uses_of(&[(2, 1)])])
+        .unwrap();
+    assert_eq!(last_uses(&store, [1, 2, 3]), [Some(9), Some(9), Some(0)]);
+}
+
+/// One that is brought from elsewhere has been used since.
+#[test]
+fn a_session_may_be_issued_with_a_later_use() {
+    let (_folder, mut store) = company();
+    let used = |token, millis| {
+        let mut entry = issue(token);
+        if let Entry::Issue { session, .. } = &mut entry {
+            session.last_used_at = at(millis);
+        }
+        entry
+    };
+    store.apply(&[used(1, 7), used(2, -7), uses_of(&[(1, 3)])]).unwrap();
+    assert_eq!(last_uses(&store, [1, 2]), [Some(7), Some(0)], "not before it was issued");
+}
+
+#[test]
+fn a_block_goes_with_its_last_session() {
+    let (_folder, mut store) = crowded();
+    store
+        .apply(&[
+            uses_of(&[(1, 1), (127, 2), (128, 3), (255, 4)]),
+            forget(&(2..127).map(SessionNumber).collect::<Vec<_>>()),
+        ])
+        .unwrap();
+    assert_eq!(blocks(&store), [0, 1]);
+    apply(&mut store, release(127));
+    assert_eq!((blocks(&store), last_uses(&store, [1, 127])), (vec![0, 1], [Some(1), None]));
+    // A use that comes late, in the same batch.
+    store.apply(&[release(1), uses_of(&[(1, 9)])]).unwrap();
+    assert_eq!(blocks(&store), [1]);
+    assert_eq!(
+        apply(&mut store, forget(&(128..255).map(SessionNumber).collect::<Vec<_>>())),
+        Outcome::Committed(None)
+    );
+    assert_eq!((blocks(&store), last_uses(&store, [255])), (vec![1], [Some(4)]));
+    // What has expired goes at a start.
+    assert!(live_tokens(&store, at(0).plus(2 * HOUR)).is_empty());
+    assert_eq!(blocks(&store), [0; 0]);
+}
+
+#[test]
+fn a_use_of_a_session_that_has_gone_leaves_nothing() {
+    let (_folder, mut store) = company();
+    store.apply(&[issue(1), release(1)]).unwrap();
+    store.apply(&[uses_of(&[(1, 1), (2, 2), (700, 3)])]).unwrap();
+    assert_eq!(blocks(&store), [0; 0]);
+    // What is issued afterwards has none of it.
+    store.apply(&[issue(2), uses_of(&[(1, 5)])]).unwrap();
+    assert_eq!((last_uses(&store, [1, 2]), count(&store, "session")), ([None, Some(0)], 1));
+}
+
+#[test]
+fn the_last_use_is_remembered_of_what_has_ended() {
+    let (_folder, mut store) = crowded();
+    store
+        .apply(&[uses_of(&[(1, 5), (200, 6)]), release(1), release(2), forget(&[SessionNumber(200)])])
+        .unwrap();
+    let mut last =
+        store.writer.connection.prepare("SELECT last_used_at FROM ended_session ORDER BY number").unwrap();
+    let last: Vec<i64> = last.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(last, [5, 0, 6].map(|millis| at(millis).as_millis()));
+}
+
+#[test]
+fn a_block_of_another_length_is_damage() {
+    let (folder, mut store) = crowded();
+    apply(&mut store, uses_of(&[(1, 5), (200, 6)]));
+    let cut = "UPDATE session_use_block SET last_used_at = substr(last_used_at, 2) WHERE block = 1";
+    let connection = &store.writer.connection;
+    connection.execute(cut, []).unwrap_err();
+    connection.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+    connection.execute(cut, []).unwrap();
+    let error = store.load(&SessionTable::default(), at(0)).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    let each = store.writer.connection.query_row(
+        &format!("SELECT max(last_used_at) FROM ({})", uses::SELECT_EACH),
+        [],
+        |row| row.get::<_, i64>(0),
+    );
+    let error = OpenError::from_sqlite(&data(&folder), each.unwrap_err());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    for entry in [uses_of(&[(200, 7)]), release(200)] {
+        let error = store.apply(&[entry]).unwrap_err();
+        assert_readable(&error.to_string(), &data(&folder));
+    }
+    drop(store);
+    let error = SqliteStore::open(&data(&folder)).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+/// One look-up for each session, in their order.
+#[test]
+fn last_uses_are_read_along_the_sessions() {
+    let (_folder, store) = company();
+    let sql =
+        format!("EXPLAIN QUERY PLAN SELECT * FROM ({}) AS each ORDER BY each.number", uses::SELECT_EACH);
+    let mut plan = store.writer.connection.prepare(&sql).unwrap();
+    let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+    let search = "SEARCH session_use_block USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN";
+    assert_eq!(steps, ["SCAN session", search]);
+}
