@@ -168,16 +168,16 @@ impl Doorkeeper {
     /// Uses a token: says whom it speaks for and restarts its idle time. `None`: it is not in force. An error says that
     /// nothing is known of it.
     pub async fn verify(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
-        self.look(token, true, |live| live.to_owned()).await
+        self.look(token, true, |live| Some(live.to_owned())).await
     }
 
     /// Uses a token, or only looks at it, and says what `f` makes of its session, of which nothing is copied. `f` must not
-    /// wait for anything.
+    /// wait for anything, and make something of every session.
     pub async fn look<T>(
         &self,
         token: &PlainToken,
         is_use: bool,
-        f: impl FnMut(LiveRef<'_>) -> T,
+        f: impl FnMut(LiveRef<'_>) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
         self.parts.sessions.find(&token.digest(), is_use, &self.parts.journal, f).await
     }
@@ -187,7 +187,7 @@ impl Doorkeeper {
         &self,
         token: &PlainToken,
         is_use: bool,
-        f: impl FnOnce(LiveRef<'_>) -> T,
+        f: impl FnOnce(LiveRef<'_>) -> Option<T>,
     ) -> Option<Result<Option<T>, StoreError>> {
         self.parts.sessions.find_now(&token.digest(), is_use, f)
     }
@@ -221,16 +221,11 @@ impl Doorkeeper {
 
     /// Looks at a token without using it.
     pub async fn peek(&self, token: &PlainToken) -> Result<Option<Live>, StoreError> {
-        self.look(token, false, |live| live.to_owned()).await
+        self.look(token, false, |live| Some(live.to_owned())).await
     }
 
-    /// Has these tokens' sessions at hand for whoever is about to ask for many, one after the other.
-    pub async fn prepare(&self, tokens: impl Iterator<Item = PlainToken>) {
-        self.parts.sessions.prepare(tokens.map(|token| token.digest())).await;
-    }
-
-    /// Uses a token on behalf of a service that asks about it, or only looks at it, and says what `f` makes of its session. A caller who may not see the token neither learns of it
-    /// nor keeps it alive (`security.md` T8).
+    /// Uses a token on behalf of a service that asks about it, or only looks at it, and says what `f` makes of its session. A
+    /// caller who may not see the token neither learns of it nor keeps it alive (`security.md` T8).
     pub async fn introspect<T>(
         &self,
         token: &PlainToken,
@@ -241,15 +236,50 @@ impl Doorkeeper {
         if !caller.may_introspect {
             return Err(IntrospectError::MayNot);
         }
-        let found = self.look(token, false, |live| {
-            let may_see = caller.may_see(live.identity.organisation);
-            if is_use { (may_see, None) } else { (may_see, may_see.then(|| f(live))) }
-        });
-        match found.await? {
-            Some((true, None)) => Ok(self.look(token, true, f).await?),
-            Some((_, told)) => Ok(told),
-            None => Ok(None),
+        let mut tell = |live: LiveRef<'_>| caller.may_see(live.identity.organisation).then(|| f(live));
+        if let Some(found) = self.look_now(token, is_use, &mut tell) {
+            return Ok(found?);
         }
+        // What has to be waited for is used whatever is made of it, so first it is only looked at.
+        match self.look(token, false, &mut tell).await? {
+            Some(_) if is_use => Ok(self.look(token, true, tell).await?),
+            told => Ok(told),
+        }
+    }
+
+    /// As [`Self::introspect`] for many tokens, of which `tell` is told in order: `None` is not in force, not the caller's to know
+    /// of, or no token at all. Who gets an error must not rely on what `tell` was told.
+    pub async fn introspect_all(
+        &self,
+        tokens: &[Option<PlainToken>],
+        caller: Caller,
+        is_use: bool,
+        mut tell: impl FnMut(Option<LiveRef<'_>>),
+    ) -> Result<(), IntrospectError> {
+        if !caller.may_introspect {
+            return Err(IntrospectError::MayNot);
+        }
+        let digests: Vec<_> = tokens.iter().map(|token| token.as_ref().map(PlainToken::digest)).collect();
+        let found = self.parts.sessions.find_all_now(&digests, is_use, |live| {
+            let seen = live.filter(|live| caller.may_see(live.identity.organisation));
+            tell(seen);
+            seen.is_some()
+        });
+        if let Some(found) = found {
+            return Ok(found?);
+        }
+        // At hand together, so that looking for one after the other does not ask the store one after the other.
+        self.parts.sessions.prepare(digests.into_iter().flatten()).await;
+        for token in tokens {
+            let told = match token {
+                Some(token) => self.introspect(token, caller, is_use, |live| tell(Some(live))).await?,
+                None => None,
+            };
+            if told.is_none() {
+                tell(None);
+            }
+        }
+        Ok(())
     }
 
     /// Releases a token, durable and in force when this returns. A token that is unknown or was released before is

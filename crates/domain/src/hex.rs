@@ -2,11 +2,11 @@
 
 /// 32 upper-case digits.
 pub(crate) fn upper_hex(bytes: [u8; 16]) -> [u8; 32] {
+    // Reckoned and not looked up, so that the processor makes all of them at once.
+    let digit = |half: u8| half + b'0' + u8::from(half > 9) * (b'A' - b'9' - 1);
     let mut digits = [0; 32];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        for (digit, half) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-            *digit = b"0123456789ABCDEF"[usize::from(half)];
-        }
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
     digits
 }

@@ -9,17 +9,17 @@
 //! only frees space. And the table changes only in the order in which the journal commits ([`crate::journal`]), so
 //! ending everything of a user is one number: sessions with that number or a lower one have ended.
 
+mod index;
 mod listing;
 mod record;
 mod subjects;
 
 use std::time::Duration;
 
-use hashbrown::HashTable;
-
 pub(crate) use self::listing::Listing;
 pub use self::listing::{SessionFilter, SessionPlace};
 use self::{
+    index::Index,
     record::Record,
     subjects::{Subject, Subjects, Terms},
 };
@@ -29,7 +29,7 @@ use crate::{
     credential::TokenDigest,
     id::{OrganisationId, SessionId, UnitId, UserId},
     session::{Identity, Method, PastSession, Scope, Session, SessionNumber},
-    sync::{AtomicI64, Ordering, RwLock, read, write},
+    sync::{AtomicI64, Ordering, RwLock, RwLockReadGuard, read, write},
 };
 
 /// How many parts the table has; the parts are swept and flushed one at a time.
@@ -113,14 +113,16 @@ pub struct LiveRef<'a> {
 }
 
 impl<'a> LiveRef<'a> {
-    fn new(record: &Record, subject: &'a Subject) -> Self {
+    /// A session as it is, or as it will be when it has been used at a time.
+    fn new(record: &Record, subject: &'a Subject, used_at: Option<Timestamp>) -> Self {
+        let last_used_at = record.last_used_at().max(used_at.unwrap_or(record.issued_at()));
         Self {
             id: session_id(record.tag()),
             number: record.number(),
             identity: subject.identity(),
             issued_at: record.issued_at(),
-            last_used_at: record.last_used_at(),
-            expires_at: record.expires_at(subject.terms()),
+            last_used_at,
+            expires_at: record.expires_after(last_used_at, subject.terms()),
         }
     }
 
@@ -171,8 +173,8 @@ impl Live {
 /// What a look at a token finds where the table is a copy of some of the store's sessions ([`crate::sessions`]).
 #[derive(Clone, Debug)]
 pub enum Sight<T> {
-    /// A live session, and the use to be written before anybody is told of it, if there is one.
-    Live(T, Option<Use>),
+    /// A live session, unless nothing was made of it, and the use to be written before anybody is told of it, if there is one.
+    Live(Option<T>, Option<Use>),
     /// A session whose idle time has been over since then, as far as it is known here: it may have been used elsewhere.
     Idle(Timestamp),
     /// A session that has ended whatever happens elsewhere.
@@ -217,6 +219,11 @@ fn hash(tag: u128) -> u64 {
     tag as u64
 }
 
+/// The part of the table that has it.
+fn shard_of(tag: u128) -> usize {
+    (tag >> 64) as usize % SHARDS
+}
+
 /// Makes room for one more without taking as much again for those that may come.
 fn make_room<T>(things: &mut Vec<T>) {
     if things.len() == things.capacity() {
@@ -228,34 +235,27 @@ fn make_room<T>(things: &mut Vec<T>) {
 #[derive(Default)]
 struct Shard {
     records: Vec<Record>,
-    index: HashTable<u32>,
+    index: Index,
 }
 
 impl Shard {
     fn find(&self, tag: u128) -> Option<&Record> {
-        let place = self.index.find(hash(tag), |place| self.records[*place as usize].is_of(tag))?;
-        Some(&self.records[*place as usize])
+        let place = self.index.find(hash(tag), |place| self.records[place as usize].is_of(tag))?;
+        Some(&self.records[place as usize])
     }
 
     fn insert(&mut self, record: Record) {
         make_room(&mut self.records);
         let place = self.records.len() as u32;
-        let tag = record.tag();
         self.records.push(record);
-        let records = &self.records;
-        self.index.insert_unique(hash(tag), place, |place| hash(records[*place as usize].tag()));
+        self.index.add(place, |place| hash(self.records[place as usize].tag()));
     }
 
     fn remove(&mut self, tag: u128) -> Option<Record> {
-        let records = &self.records;
-        let found = self.index.find_entry(hash(tag), |place| records[*place as usize].is_of(tag));
-        let (place, _) = found.ok()?.remove();
+        let place = self.index.remove(hash(tag), |place| self.records[place as usize].is_of(tag))?;
         let last = self.records.len() as u32 - 1;
         if place != last {
-            let moved = hash(self.records[last as usize].tag());
-            if let Some(known) = self.index.find_mut(moved, |place| *place == last) {
-                *known = place;
-            }
+            self.index.moved(hash(self.records[last as usize].tag()), last, place);
         }
         Some(self.records.swap_remove(place as usize))
     }
@@ -265,7 +265,7 @@ impl Shard {
         if self.records.capacity() / 2 > self.records.len() {
             self.records.shrink_to(self.records.len() + self.records.len() / 16);
             let records = &self.records;
-            self.index.shrink_to(0, |place| hash(records[*place as usize].tag()));
+            self.index.shrink(records.len() as u32, |place| hash(records[place as usize].tag()));
         }
     }
 }
@@ -296,22 +296,22 @@ impl Default for SessionTable {
 impl SessionTable {
     /// Finds the live session of a token and makes this moment its last use.
     pub fn slide(&self, digest: &TokenDigest, now: Timestamp) -> Option<Live> {
-        self.look(digest, now, true, |live| live.to_owned())
+        self.look(digest, now, true, |live| Some(live.to_owned()))
     }
 
     /// Finds the live session of a token and leaves it as it is.
     pub fn peek(&self, digest: &TokenDigest, now: Timestamp) -> Option<Live> {
-        self.look(digest, now, false, |live| live.to_owned())
+        self.look(digest, now, false, |live| Some(live.to_owned()))
     }
 
-    /// Finds the live session of a token, makes this moment its last use if it `is_use`, and says what `f` makes of it. Whoever
-    /// changes this part of the table waits for `f`, which therefore must not wait.
+    /// Finds the live session of a token, says what `f` makes of it, and makes this moment its last use if it `is_use`. What `f`
+    /// makes nothing of is not used. Whoever changes this part of the table waits for `f`, which therefore must not wait.
     pub fn look<T>(
         &self,
         digest: &TokenDigest,
         now: Timestamp,
         is_use: bool,
-        f: impl FnOnce(LiveRef<'_>) -> T,
+        f: impl FnOnce(LiveRef<'_>) -> Option<T>,
     ) -> Option<T> {
         let tag = tag(digest);
         let shard = read(self.shard(tag));
@@ -320,12 +320,47 @@ impl SessionTable {
             if !record.is_live(subject, now) {
                 return None;
             }
+            let told = f(LiveRef::new(record, subject, is_use.then_some(now)))?;
             if is_use {
                 record.slide(now);
             }
-            Some(f(LiveRef::new(record, subject)))
+            Some(told)
         });
         found.flatten()
+    }
+
+    /// As [`Self::look`], for many tokens. `f` is told of each in order, and says whether it is used; `None` has no live
+    /// session.
+    pub fn look_at_all(
+        &self,
+        digests: &[Option<TokenDigest>],
+        now: Timestamp,
+        is_use: bool,
+        mut f: impl FnMut(Option<LiveRef<'_>>) -> bool,
+    ) {
+        for some in digests.chunks(AT_A_TIME) {
+            let shards = self.hold_all();
+            let subjects = self.subjects.hold_all();
+            // Each step is made for all of them before the next, with no lock in between: so the processor fetches what many
+            // need from memory at the same time, instead of waiting for one after the other.
+            let tags: Vec<_> = some.iter().map(|digest| digest.as_ref().map(tag)).collect();
+            let touch = |tag: &u128| shards[shard_of(*tag)].index.touch(hash(*tag));
+            std::hint::black_box(tags.iter().flatten().map(touch).fold(0, std::ops::BitXor::bitxor));
+            let find = |tag: &Option<u128>| tag.and_then(|tag| shards[shard_of(tag)].find(tag));
+            let records: Vec<_> = tags.iter().map(find).collect();
+            let with_subject = |record: &'_ Record| subjects.get(record.subject());
+            let subjects: Vec<_> = records.iter().map(|record| record.and_then(with_subject)).collect();
+            let known = records.into_iter().zip(subjects).map(|(record, subject)| record.zip(subject));
+            let live: Vec<_> =
+                known.map(|it| it.filter(|(record, subject)| record.is_live(subject, now))).collect();
+            for live in live {
+                let told = live.map(|(record, subject)| LiveRef::new(record, subject, is_use.then_some(now)));
+                let is_used = f(told) && is_use;
+                if is_used && let Some((record, _)) = live {
+                    record.slide(now);
+                }
+            }
+        }
     }
 
     /// As [`Self::look`], where the table is a copy: says what is found if it is not a live session, and what must be written
@@ -335,18 +370,19 @@ impl SessionTable {
         digest: &TokenDigest,
         now: Timestamp,
         is_use: bool,
-        f: impl FnOnce(LiveRef<'_>) -> T,
+        f: impl FnOnce(LiveRef<'_>) -> Option<T>,
     ) -> Sight<T> {
         let tag = tag(digest);
         let shard = read(self.shard(tag));
         let Some(record) = shard.find(tag) else { return Sight::Absent };
         let sight = self.subjects.with(record.subject(), |subject| {
             if record.is_live(subject, now) {
-                if is_use {
-                    record.slide(now);
+                let told = f(LiveRef::new(record, subject, is_use.then_some(now)));
+                if !is_use || told.is_none() {
+                    return Sight::Live(told, None);
                 }
-                let unwritten = if is_use { record.unwritten_use(subject.terms(), now) } else { None };
-                return Sight::Live(f(LiveRef::new(record, subject)), unwritten);
+                record.slide(now);
+                return Sight::Live(told, record.unwritten_use(subject.terms(), now));
             }
             let is_over = subject.has_ended(record.number()) || now >= record.ends_at(subject.terms());
             if is_over { Sight::Over } else { Sight::Idle(record.expires_at(subject.terms())) }
@@ -455,9 +491,14 @@ impl SessionTable {
 
     /// Notes that the journal has committed these uses.
     pub fn mark_stored(&self, uses: &[Use]) {
-        for used in uses {
-            if let Some(record) = read(self.shard(used.tag)).find(used.tag) {
-                record.mark_stored(used.last_used_at);
+        for some in uses.chunks(AT_A_TIME) {
+            let shards = self.hold_all();
+            // As in `look_at_all`: all are found before the first is changed.
+            let records: Vec<_> = some.iter().map(|used| shards[shard_of(used.tag)].find(used.tag)).collect();
+            for (record, used) in records.into_iter().zip(some) {
+                if let Some(record) = record {
+                    record.mark_stored(used.last_used_at);
+                }
             }
         }
     }
@@ -538,8 +579,13 @@ impl SessionTable {
         Held { password: count(&self.held_password), web_api_key: count(&self.held_web_api_key) }
     }
 
+    /// Holds all parts as they are, for whoever looks at many sessions. Not for long.
+    fn hold_all(&self) -> Vec<RwLockReadGuard<'_, Shard>> {
+        self.shards.iter().map(|shard| read(&shard.0)).collect()
+    }
+
     fn shard(&self, tag: u128) -> &RwLock<Shard> {
-        &self.shards[(tag >> 64) as usize % SHARDS].0
+        &self.shards[shard_of(tag)].0
     }
 
     fn held(&self, method: Method) -> &AtomicI64 {

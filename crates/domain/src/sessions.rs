@@ -73,13 +73,13 @@ impl Sessions {
         }
     }
 
-    /// Finds the live session of a token, makes this moment its last use if it `is_use`, and says what `f` makes of it. `None`
-    /// if that takes waiting: for the store, or until the use is written.
+    /// Finds the live session of a token, says what `f` makes of it, and makes this moment its last use if it `is_use` and `f`
+    /// makes anything of it. `None` if that takes waiting: for the store, or until the use is written.
     pub fn find_now<T>(
         &self,
         digest: &TokenDigest,
         is_use: bool,
-        f: impl FnOnce(LiveRef<'_>) -> T,
+        f: impl FnOnce(LiveRef<'_>) -> Option<T>,
     ) -> Option<Result<Option<T>, StoreError>> {
         match &self.0 {
             Known::All(table, clock, reading) => {
@@ -93,20 +93,39 @@ impl Sessions {
         }
     }
 
-    /// As [`Self::find_now`], waiting if need be.
+    /// As [`Self::find_now`] for many tokens at once. `f` is told of each in order and says whether that is a use of it; an error
+    /// says that nothing is known of some, whatever `f` has been told.
+    pub fn find_all_now(
+        &self,
+        digests: &[Option<TokenDigest>],
+        is_use: bool,
+        mut f: impl FnMut(Option<LiveRef<'_>>) -> bool,
+    ) -> Option<Result<(), StoreError>> {
+        let Known::All(table, clock, reading) = &self.0 else { return None };
+        let are_all_there = reading.require_all();
+        let (mut asked, mut is_one_missing) = (digests.iter(), false);
+        table.look_at_all(digests, clock.now(), is_use, |live| {
+            let is_token = asked.next().is_some_and(Option::is_some);
+            is_one_missing |= is_token && live.is_none();
+            f(live)
+        });
+        Some(if is_one_missing { are_all_there } else { Ok(()) })
+    }
+
+    /// As [`Self::find_now`], waiting if need be; then it is a use whatever `f` makes of it.
     pub async fn find<T>(
         &self,
         digest: &TokenDigest,
         is_use: bool,
         journal: &Journal,
-        mut f: impl FnMut(LiveRef<'_>) -> T,
+        mut f: impl FnMut(LiveRef<'_>) -> Option<T>,
     ) -> Result<Option<T>, StoreError> {
         match (self.find_now(digest, is_use, &mut f), &self.0) {
             (Some(found), _) => found,
             (None, Known::All(..)) => Ok(None),
             (None, Known::Some(copy)) => {
                 let live = copy.find_live(digest, is_use, journal).await?;
-                Ok(live.map(|live| f(live.borrow())))
+                Ok(live.and_then(|live| f(live.borrow())))
             }
         }
     }

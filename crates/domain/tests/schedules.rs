@@ -278,7 +278,7 @@ fn a_session_that_is_being_read_is_never_taken_for_unknown() {
                 let (sessions, journal) = (&sessions, &system.journal);
                 scope.spawn(move || {
                     for _ in 0..2 {
-                        let found = block_on(sessions.find(&digest(1), is_use, journal, |_| ()));
+                        let found = block_on(sessions.find(&digest(1), is_use, journal, |_| Some(())));
                         assert!(!matches!(found, Ok(None)), "it was live all the time");
                         let examined = block_on(sessions.examine(digest(1).session()));
                         assert!(!matches!(examined, Ok(None)), "it was there all the time");
@@ -290,7 +290,7 @@ fn a_session_that_is_being_read_is_never_taken_for_unknown() {
                 reading.all_read();
             });
         });
-        let unknown = block_on(sessions.find(&digest(2), true, &system.journal, |_| ()));
+        let unknown = block_on(sessions.find(&digest(2), true, &system.journal, |_| Some(())));
         assert!(matches!(unknown, Ok(None)));
         system.thread.stop();
     });

@@ -7,7 +7,8 @@
 use std::{collections::HashSet, fmt, time::Duration};
 
 use axum::{
-    body::Body,
+    BoxError,
+    body::HttpBody,
     extract::{FromRequest, Request},
 };
 use bytes::Bytes;
@@ -145,9 +146,11 @@ impl FromRequest<State> for Members {
 
 /// Reads a body of at most `limit` bytes that arrives within `timeout`. More is read, up to some point, and thrown
 /// away: a client that is still sending would not see the answer.
-pub async fn read(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, ApiError> {
+pub async fn read<B>(mut body: B, limit: usize, timeout: Duration) -> Result<Bytes, ApiError>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let read = async {
-        let mut body = body;
         match Limited::new(&mut body, limit).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {

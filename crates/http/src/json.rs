@@ -75,10 +75,13 @@ fn without_secrets(body: &[u8]) -> String {
 
 /// Reads JSON that is exactly of a type.
 pub fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        explain(&path, &error.into_inner().to_string())
+    // Where a mistake is, is looked for once there is one: to keep track of it costs as much as reading.
+    serde_json::from_slice(body).or_else(|_| {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            explain(&path, &error.into_inner().to_string())
+        })
     })
 }
 

@@ -203,22 +203,34 @@ impl Introspection {
         json.extend_from_slice(br#"{"active":true,"token_type":"Bearer","sub":""#);
         json.extend_from_slice(&identity.user.to_hex());
         json.extend_from_slice(br#"","username":"#);
-        write_value(json, identity.username);
+        write_text(json, identity.username);
         json.extend_from_slice(br#","iat":"#);
         write_value(json, live.issued_at.as_millis() / 1000);
         json.extend_from_slice(br#","exp":"#);
         write_value(json, live.expires_at.as_millis() / 1000);
         json.extend_from_slice(br#","organisation":"#);
-        write_value(json, identity.organisation_code);
+        write_text(json, identity.organisation_code);
         json.extend_from_slice(br#","organisation_id":""#);
         json.extend_from_slice(&identity.organisation.to_hex());
         json.extend_from_slice(br#"","unit":"#);
-        write_value(json, identity.unit_name);
+        write_text(json, identity.unit_name);
         json.extend_from_slice(br#","unit_id":""#);
         json.extend_from_slice(&identity.unit.to_hex());
         json.extend_from_slice(br#"","method":""#);
         json.extend_from_slice(identity.method.as_str().as_bytes());
         json.extend_from_slice(br#""}"#);
+    }
+}
+
+/// Writes a text. Most have nothing in them that JSON writes otherwise, which is found out for all of it at once.
+fn write_text(json: &mut Vec<u8>, text: &str) {
+    let is_plain = text.bytes().fold(true, |is, byte| is & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+    if is_plain {
+        json.push(b'"');
+        json.extend_from_slice(text.as_bytes());
+        json.push(b'"');
+    } else {
+        write_value(json, text);
     }
 }
 

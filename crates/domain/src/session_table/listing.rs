@@ -93,7 +93,7 @@ impl<'a> Listing<'a> {
                         // Its number may be another's by now, be that of another organisation.
                         let is_meant = || subject.is_meant_by(self.organisation, &self.filter);
                         if is_next && is_meant() && record.is_live(subject, self.now) {
-                            self.first.insert(place, LiveRef::new(record, subject).to_owned());
+                            self.first.insert(place, LiveRef::new(record, subject, None).to_owned());
                             if self.first.len() > self.limit {
                                 self.first.pop_last();
                             }

@@ -107,7 +107,12 @@ impl Record {
     }
 
     pub(super) fn expires_at(&self, terms: &Terms) -> Timestamp {
-        expiry(self.last_used_at(), terms.idle(), self.ends_at(terms))
+        self.expires_after(self.last_used_at(), terms)
+    }
+
+    /// When it ends if it is not used again after a time.
+    pub(super) fn expires_after(&self, last_used_at: Timestamp, terms: &Terms) -> Timestamp {
+        expiry(last_used_at, terms.idle(), self.ends_at(terms))
     }
 
     pub(super) fn is_live(&self, subject: &Subject, now: Timestamp) -> bool {

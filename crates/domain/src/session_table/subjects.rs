@@ -46,8 +46,9 @@ impl Terms {
     }
 }
 
-/// A unit of an organisation, as its users' sessions show it.
+/// A unit of an organisation, as its users' sessions show it, and how long those live.
 pub(super) struct Place {
+    terms: Terms,
     pub(super) organisation: OrganisationId,
     organisation_code: String,
     is_operator: bool,
@@ -59,8 +60,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn is_as_in(&self, identity: &Identity) -> bool {
+    fn is_as_in(&self, identity: &Identity, terms: &Terms) -> bool {
         self.organisation == identity.organisation
+            && self.terms == *terms
             && self.unit == identity.unit
             && self.is_operator == identity.is_operator
             && self.organisation_code == identity.organisation_code
@@ -90,7 +92,6 @@ pub(super) struct Subject {
     username: CompactString,
     place: Arc<Place>,
     key: Option<Box<KeyId>>,
-    terms: Terms,
     /// Sessions up to this number have ended: the user's and the key's endings.
     ended: AtomicU64,
     /// How many sessions speak for it.
@@ -111,7 +112,7 @@ impl Subject {
     }
 
     pub(super) fn terms(&self) -> &Terms {
-        &self.terms
+        &self.place.terms
     }
 
     pub(super) fn has_ended(&self, number: SessionNumber) -> bool {
@@ -141,10 +142,9 @@ impl Subject {
 
     fn is_as(&self, identity: &Identity, terms: &Terms) -> bool {
         self.user == identity.user
-            && self.terms == *terms
             && self.key.as_deref().copied() == identity.method.key()
             && self.username == identity.username
-            && self.place.is_as_in(identity)
+            && self.place.is_as_in(identity, terms)
     }
 
     pub(super) fn is_meant_by(&self, organisation: OrganisationId, filter: &SessionFilter) -> bool {
@@ -233,7 +233,7 @@ impl Part {
 #[derive(Default)]
 struct KnownUnit {
     ended: Arc<AtomicU64>,
-    /// One, but while it is being renamed.
+    /// One for each length of sessions, but while it is being renamed.
     places: Vec<Arc<Place>>,
 }
 
@@ -245,12 +245,13 @@ struct Places {
 }
 
 impl Places {
-    fn get(&mut self, identity: &Identity) -> Arc<Place> {
+    fn get(&mut self, identity: &Identity, terms: Terms) -> Arc<Place> {
         let unit = self.units.entry(identity.unit).or_default();
-        if let Some(known) = unit.places.iter().find(|place| place.is_as_in(identity)) {
+        if let Some(known) = unit.places.iter().find(|place| place.is_as_in(identity, &terms)) {
             return known.clone();
         }
         let place = Arc::new(Place {
+            terms,
             organisation: identity.organisation,
             organisation_code: identity.organisation_code.clone(),
             is_operator: identity.is_operator,
@@ -337,9 +338,8 @@ impl Subjects {
             held.add(Subject {
                 user: identity.user,
                 username: CompactString::new(&identity.username),
-                place: lock(&self.places).get(identity),
+                place: lock(&self.places).get(identity, terms),
                 key: identity.method.key().map(Box::new),
-                terms,
                 ended: AtomicU64::new(0),
                 sessions: AtomicU32::new(1),
             })

@@ -968,7 +968,7 @@ fn nothing_is_left_of_what_was_forgotten() {
     let table = with_one_session();
     let before = table.memory();
     table.forget_all();
-    assert!(matches!(table.sight(&digest(1), after(0), true, |_| ()), Sight::Absent));
+    assert!(matches!(table.sight(&digest(1), after(0), true, |_| Some(())), Sight::Absent));
     assert_eq!((table.count().password, table.memory()), (0, 0));
     table.insert(SessionNumber(1), &session(1, Some(ms(10)), HOUR), &somebody());
     assert_eq!(table.memory(), before);

@@ -153,13 +153,13 @@ impl SessionCopy {
         &self,
         digest: &TokenDigest,
         is_use: bool,
-        f: impl FnOnce(LiveRef<'_>) -> T,
+        f: impl FnOnce(LiveRef<'_>) -> Option<T>,
     ) -> Option<Result<Option<T>, StoreError>> {
         let Some(admitted) = self.parts.member.admit(self.parts.lease_clock.steady()) else {
             return Some(Err(StoreError::NoLease));
         };
         match admitted.replica().table.sight(digest, self.parts.clock.now(), is_use, f) {
-            Sight::Live(found, None) => Some(Ok(Some(found))),
+            Sight::Live(found, None) => Some(Ok(found)),
             Sight::Over => Some(Ok(None)),
             Sight::Live(_, Some(_)) | Sight::Idle(_) | Sight::Absent => None,
         }
@@ -180,11 +180,11 @@ impl SessionCopy {
             };
             let Held { table, unknown, .. } = admitted.replica();
             let now = self.parts.clock.now();
-            match table.sight(digest, now, is_use, |live| live.to_owned()) {
-                Sight::Live(live, None) => return Ok(Some(live)),
+            match table.sight(digest, now, is_use, |live| Some(live.to_owned())) {
+                Sight::Live(live, None) => return Ok(live),
                 Sight::Live(live, Some(used)) => {
                     journal.submit(Entry::Uses(vec![used])).await?;
-                    return Ok(Some(live));
+                    return Ok(live);
                 }
                 Sight::Over => return Ok(None),
                 // It must have been idle when the store was asked: it may have been used elsewhere since.
@@ -265,7 +265,7 @@ impl SessionCopy {
         let now = self.parts.clock.now();
         let Held { unknown, .. } = self.parts.member.replica();
         let is_missing = |digest: &TokenDigest| {
-            matches!(self.table.sight(digest, now, false, |_| ()), Sight::Idle(_) | Sight::Absent)
+            matches!(self.table.sight(digest, now, false, |_| None::<()>), Sight::Idle(_) | Sight::Absent)
                 && !unknown.contains(digest.session(), now)
         };
         let missing = digests.filter(is_missing).map(|digest| digest.session());

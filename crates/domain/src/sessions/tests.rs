@@ -193,7 +193,7 @@ impl Fixture {
     }
 
     async fn is_live(&self, token: u8) -> Result<bool, StoreError> {
-        self.sessions.find(&digest(token), true, &self.journal, |_| ()).await.map(|live| live.is_some())
+        self.sessions.find(&digest(token), true, &self.journal, |_| Some(())).await.map(|live| live.is_some())
     }
 
     fn asked(&self) -> usize {
@@ -380,7 +380,7 @@ async fn memory_is_bounded_and_what_was_used_longest_ago_goes_first() {
     }
     for token in all.clone() {
         fixture.set_clock(Duration::from_millis(u64::from(token)));
-        let live = fixture.sessions.find(&digest(token), false, &fixture.journal, |_| ()).await;
+        let live = fixture.sessions.find(&digest(token), false, &fixture.journal, |_| Some(())).await;
         assert!(live.unwrap().is_some());
         assert!(fixture.sessions.table().memory() <= MEMORY + 1024);
     }

@@ -1,15 +1,18 @@
 //! `/verify/batch`: a service asks about many tokens at once.
 
+use std::fmt;
+
 use axum::{
-    body::Body,
+    BoxError,
+    body::{Body, Bytes, HttpBody},
     extract::{self, Request},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
-use doorward_domain::{credential::PlainToken, session_table::LiveRef};
+use doorward_domain::{audit::Origin, credential::PlainToken, session_table::LiveRef};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{DeserializeSeed, Error, SeqAccess, Visitor},
 };
 use utoipa::ToSchema;
 
@@ -28,30 +31,50 @@ const MOST: usize = 1_000;
 pub struct BatchBody {
     /// Up to 1000 tokens.
     #[schema(value_type = Vec<String>, max_items = 1000)]
-    tokens: Vec<Asked>,
+    #[serde(deserialize_with = "read_tokens")]
+    tokens: Vec<Option<PlainToken>>,
     /// False: this is no use of them.
     touch: Option<bool>,
 }
 
-/// A text that may be a token, read without a copy of it.
-struct Asked(Option<PlainToken>);
+/// Reads texts that may be tokens, without a copy of any. `None` is a text that is none.
+fn read_tokens<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Option<PlainToken>>, D::Error> {
+    struct Text;
+    impl<'de> DeserializeSeed<'de> for Text {
+        type Value = Option<PlainToken>;
 
-impl<'de> Deserialize<'de> for Asked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Asked;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Asked, E> {
-                Ok(Asked(PlainToken::parse(text.as_bytes())))
-            }
+        fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_str(self)
         }
-        deserializer.deserialize_str(Text)
     }
+    impl Visitor<'_> for Text {
+        type Value = Option<PlainToken>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(PlainToken::parse(text.as_bytes()))
+        }
+    }
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<Option<PlainToken>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array of strings")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut texts: A) -> Result<Self::Value, A::Error> {
+            let mut tokens = Vec::new();
+            while let Some(token) = texts.next_element_seed(Text)? {
+                tokens.push(token);
+            }
+            Ok(tokens)
+        }
+    }
+    deserializer.deserialize_seq(Texts)
 }
 
 /// What a service learns about many tokens.
@@ -88,6 +111,22 @@ pub async fn verify(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
+    answer(&state, &head.headers, body, &origin.0).await
+}
+
+/// Where it is asked.
+pub(crate) const PATH: &str = "/verify/batch";
+
+/// What [`verify`] answers, for whoever has taken the request apart already.
+pub(crate) async fn answer<B>(
+    state: &State,
+    headers: &HeaderMap,
+    body: B,
+    origin: &Origin,
+) -> Result<Response, Refusal>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let limits = state.limits;
     let body = crate::body::read(body, limits.body_bytes, limits.body_timeout).await;
     let body = body.map_err(|error| Refusal::of(&error))?;
@@ -96,25 +135,19 @@ pub async fn verify(
         let problem = format!("has {} tokens, and {MOST} at most are answered at once", asked.tokens.len());
         return Err(Refusal::of(&ApiError::InvalidParameter("tokens".into(), problem)));
     }
-    let caller = caller(&state, &head.headers, &origin.0).await?;
-    state.doorkeeper.prepare(asked.tokens.iter().filter_map(|asked| asked.0.clone())).await;
-    let is_use = asked.touch.unwrap_or(true);
+    let caller = caller(state, headers, origin).await?;
     let mut answer = Vec::with_capacity(64 + 384 * asked.tokens.len());
     answer.extend_from_slice(b"{\"results\":[");
-    for (place, token) in asked.tokens.iter().enumerate() {
-        if place > 0 {
-            answer.push(b',');
+    let tell = |live: Option<LiveRef<'_>>| {
+        match live {
+            Some(live) => Introspection::write(live, &mut answer),
+            None => answer.extend_from_slice(INACTIVE.as_bytes()),
         }
-        let told = match token {
-            Asked(Some(token)) => {
-                let tell = |live: LiveRef<'_>| Introspection::write(live, &mut answer);
-                state.doorkeeper.introspect(token, caller, is_use, tell).await?
-            }
-            Asked(None) => None,
-        };
-        if told.is_none() {
-            answer.extend_from_slice(INACTIVE.as_bytes());
-        }
+        answer.push(b',');
+    };
+    state.doorkeeper.introspect_all(&asked.tokens, caller, asked.touch.unwrap_or(true), tell).await?;
+    if !asked.tokens.is_empty() {
+        answer.pop();
     }
     answer.extend_from_slice(b"]}");
     let mut response = Response::new(Body::from(answer));

@@ -1,13 +1,13 @@
 //! `/oauth2/introspect` (RFC 7662): a service asks about a token.
 
 use axum::{
-    body::Body,
+    BoxError,
+    body::{Body, Bytes, HttpBody},
     extract::{self, Request},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
-
-use doorward_domain::session_table::LiveRef;
+use doorward_domain::{audit::Origin, session_table::LiveRef};
 
 use super::revoke::{Refusal, caller, read_form};
 use crate::{
@@ -44,8 +44,24 @@ pub async fn introspect(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let (token, is_use) = read_form(&state, body).await?;
-    let caller = caller(&state, &head.headers, &origin.0).await?;
+    answer(&state, &head.headers, body, &origin.0).await
+}
+
+/// Where it is asked.
+pub(crate) const PATH: &str = "/oauth2/introspect";
+
+/// What [`introspect`] answers, for whoever has taken the request apart already.
+pub(crate) async fn answer<B>(
+    state: &State,
+    headers: &HeaderMap,
+    body: B,
+    origin: &Origin,
+) -> Result<Response, Refusal>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let (token, is_use) = read_form(state, body).await?;
+    let caller = caller(state, headers, origin).await?;
     let told = match token {
         Some(token) => {
             let tell = |live: LiveRef<'_>| {

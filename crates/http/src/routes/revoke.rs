@@ -4,8 +4,8 @@
 use std::convert::identity;
 
 use axum::{
-    Json,
-    body::Body,
+    BoxError, Json,
+    body::{Body, Bytes, HttpBody},
     extract::{self, Request},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -157,7 +157,10 @@ pub(super) async fn read_token(state: &State, body: Body) -> Result<Option<Plain
 }
 
 /// The same, and whether the question is a use of the token: it is unless the form has `touch=false`.
-pub(super) async fn read_form(state: &State, body: Body) -> Result<(Option<PlainToken>, bool), Refusal> {
+pub(super) async fn read_form<B>(state: &State, body: B) -> Result<(Option<PlainToken>, bool), Refusal>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let limits = state.limits;
     let read = crate::body::read(body, limits.body_bytes, limits.body_timeout).await;
     let body = read.map_err(|error| Refusal::of(&error))?;

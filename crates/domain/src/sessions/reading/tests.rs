@@ -92,8 +92,8 @@ impl Fixture {
     /// Whether a token is live, by a use and by a look.
     fn is_live(&self, token: u8) -> Result<bool, StoreError> {
         let digest = digest(token);
-        let [used, seen] =
-            [true, false].map(|is_use| wait(self.sessions.find(&digest, is_use, &self.journal, |_| ())));
+        let [used, seen] = [true, false]
+            .map(|is_use| wait(self.sessions.find(&digest, is_use, &self.journal, |_| Some(()))));
         assert_eq!(used.as_ref().map(Option::is_some), seen.as_ref().map(Option::is_some));
         used.map(|live| live.is_some())
     }
