@@ -1,9 +1,8 @@
 //! `doorward gateway`: reads the routes, wires the gateway to its listeners, and stops in reverse.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
-use axum_server::Handle;
 use doorward_domain::{address::TrustedProxies, random::Randomness};
 use doorward_gateway::{
     gateway::{Gateway, Options},
@@ -12,6 +11,7 @@ use doorward_gateway::{
     trust::{self, Trust},
     upstream::Patience,
 };
+use doorward_http::listener::Handle;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -109,10 +109,10 @@ async fn serve(
         write_timeout: *args.idle_timeout,
     };
     let address = listener.local_addr()?;
-    let handle = Handle::<SocketAddr>::new();
+    let handle = Handle::new();
     let server =
         tokio::spawn(listener::serve(listener, gateway.clone(), tls.clone(), bounds, handle.clone()));
-    let operators_handle = Handle::<SocketAddr>::new();
+    let operators_handle = Handle::new();
     let operators_address = operators.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
     let operators = operators.map(|operators| {
         let serving = listener::serve_operators(
@@ -142,10 +142,10 @@ async fn serve(
 
     tracing::info!("stopping: requests in progress are finished");
     gateway.stop();
-    handle.graceful_shutdown(Some(STOP_TIMEOUT));
+    handle.stop(STOP_TIMEOUT);
     server.await??;
     if let Some(operators) = operators {
-        operators_handle.graceful_shutdown(Some(Duration::from_secs(1)));
+        operators_handle.stop(Duration::from_secs(1));
         operators.await??;
     }
     tracing::info!("stopped");

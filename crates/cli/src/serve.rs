@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use axum_server::{Handle, tls_rustls::RustlsConfig};
+use axum_server::tls_rustls::RustlsConfig;
 use doorward_domain::{
     address::TrustedProxies,
     administration::Administration,
@@ -19,7 +19,7 @@ use doorward_domain::{
 };
 use doorward_http::{
     Limits, Readiness, State,
-    listener::{self, Bounds, places::Places},
+    listener::{self, Bounds, Handle, places::Places},
     metrics::Metrics,
     router,
 };
@@ -169,11 +169,17 @@ async fn serve(
     let admin_service = router::admin_service(state.clone(), admin_seed);
     // Loopback needs no encryption, and health checks there none of the trouble.
     let admin_tls = tls.clone().filter(|_| !admin_address.ip().is_loopback());
-    let api_server =
-        tokio::spawn(listener::serve(api, api_service, tls.clone(), bounds, api_places, api_handle.clone()));
+    let api_server = tokio::spawn(listener::serve(
+        api,
+        api_service.of_peers(),
+        tls.clone(),
+        bounds,
+        api_places,
+        api_handle.clone(),
+    ));
     let admin_server = tokio::spawn(listener::serve(
         admin,
-        admin_service,
+        admin_service.of_peers(),
         admin_tls,
         bounds,
         admin_places,
@@ -184,8 +190,14 @@ async fn serve(
             let (address, handle) = (listener.local_addr()?, Handle::new());
             let service = router::ext_authz_service(state.clone(), seed()?);
             let tls = tls.clone().filter(|_| !address.ip().is_loopback());
-            let server =
-                tokio::spawn(listener::serve(listener, service, tls, bounds, places, handle.clone()));
+            let server = tokio::spawn(listener::serve(
+                listener,
+                service.of_peers(),
+                tls,
+                bounds,
+                places,
+                handle.clone(),
+            ));
             Some((address, handle, server))
         }
         None => None,
@@ -214,15 +226,15 @@ async fn serve(
 
     tracing::info!("stopping: requests in progress are finished");
     readiness.set(false);
-    api_handle.graceful_shutdown(Some(STOP_TIMEOUT));
+    api_handle.stop(STOP_TIMEOUT);
     if let Some((_, handle, _)) = &ext_authz {
-        handle.graceful_shutdown(Some(STOP_TIMEOUT));
+        handle.stop(STOP_TIMEOUT);
     }
     api_server.await??;
     if let Some((_, _, server)) = ext_authz {
         server.await??;
     }
-    admin_handle.graceful_shutdown(Some(Duration::from_secs(1)));
+    admin_handle.stop(Duration::from_secs(1));
     admin_server.await??;
     housekeeping.stop().await;
     doorkeeper.finish_attempts().await;

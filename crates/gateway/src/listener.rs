@@ -2,14 +2,10 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{ServiceExt, body::Body, extract::Request, response::Response};
-use axum_server::{
-    Handle,
-    tls_rustls::{RustlsAcceptor, RustlsConfig},
-};
-use doorward_http::listener::places::Places;
-use hyper::body::Incoming;
-use tower::service_fn;
+use axum::{body::Body, extract::ConnectInfo, http::Request, response::Response};
+use axum_server::tls_rustls::RustlsConfig;
+use doorward_http::listener::{self, Handle, places::Places};
+use hyper::{body::Incoming, service::service_fn};
 
 use crate::gateway::Gateway;
 
@@ -30,23 +26,20 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     tls: Option<RustlsConfig>,
     bounds: Bounds,
-    handle: Handle<SocketAddr>,
+    handle: Handle,
 ) -> io::Result<()> {
     let is_tls = tls.is_some();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service_of = move |peer: SocketAddr| {
         let gateway = gateway.clone();
-        async move { Ok::<Response, Infallible>(gateway.answer(request.map(Body::new), is_tls).await) }
-    });
-    let service = ServiceExt::<Request<Incoming>>::into_make_service_with_connect_info::<SocketAddr>(service);
-    let mut server =
-        axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(bounds.header_timeout);
-    let header_timeout = bounds.header_timeout;
-    doorward_http::listener::Bounds { header_timeout }.apply(server.http_builder());
+        service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let gateway = gateway.clone();
+            async move { Ok::<Response, Infallible>(gateway.answer(request.map(Body::new), is_tls).await) }
+        })
+    };
     let places = Places::kept(bounds.connections, bounds.write_timeout);
-    match tls {
-        Some(config) => server.acceptor(RustlsAcceptor::new(config).acceptor(places)).serve(service).await,
-        None => server.acceptor(places).serve(service).await,
-    }
+    let bounds = listener::Bounds { header_timeout: bounds.header_timeout };
+    listener::serve(listener, service_of, tls, bounds, places, handle).await
 }
 
 /// Serves `/livez` and `/readyz` to operators until `handle` says stop.
@@ -54,14 +47,15 @@ pub async fn serve_operators(
     listener: std::net::TcpListener,
     gateway: Arc<Gateway>,
     header_timeout: Duration,
-    handle: Handle<SocketAddr>,
+    handle: Handle,
 ) -> io::Result<()> {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service_of = move |_| {
         let gateway = gateway.clone();
-        async move { Ok::<Response, Infallible>(gateway.answer_operator(request.uri().path()).await) }
-    });
-    let bounds = doorward_http::listener::Bounds { header_timeout };
-    let places = Places::default();
-    doorward_http::listener::serve_with(listener, move |_| service.clone(), None, bounds, places, handle)
-        .await
+        service_fn(move |request: Request<Incoming>| {
+            let gateway = gateway.clone();
+            async move { Ok::<Response, Infallible>(gateway.answer_operator(request.uri().path()).await) }
+        })
+    };
+    let bounds = listener::Bounds { header_timeout };
+    listener::serve(listener, service_of, None, bounds, Places::default(), handle).await
 }

@@ -1,9 +1,9 @@
 //! The outermost service of a listener: what every request passes, whatever it asks for.
 //!
 //! It gives the request its id, finds the client's address, forgives what is harmless in a path, answers 200 to
-//! everything on the mount for existing CRM.COM clients, keeps answers out of caches, counts and logs. A plain
-//! verification that needs to wait for nothing is answered right here: the way through the router, with all that it can
-//! do, costs more than the verification.
+//! everything on the mount for existing CRM.COM clients, keeps answers out of caches, counts and logs. What services ask about
+//! every call that they get is answered right here, a plain verification without so much as a future: the way through the
+//! router, with all that it can do, costs more than the answer.
 
 use std::{
     convert::Infallible,
@@ -18,29 +18,29 @@ use std::{
 };
 
 use axum::{
-    BoxError, Router,
-    body::{Body, Bytes, HttpBody},
+    Router,
+    body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::future::RouteFuture,
 };
-use doorward_domain::address::TrustedProxies;
+use doorward_domain::{address::TrustedProxies, audit::Origin};
+use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
-use tower::Service;
+use tower::Service as _;
 
 use crate::{
     error::ErrorCode,
     metrics::Metrics,
     origin::{self, Arrival, RequestId},
     router::{Endpoint, Mount},
-    routes::verify,
+    routes::{batch, introspect, verify},
     state::State,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A listener's service around its [`Router`]. Each request costs a copy of it, which is one count.
-#[derive(Clone)]
+/// A listener's service around its [`Router`].
 pub struct Front {
     shared: Arc<Shared>,
     /// Who is at the other end of the connection that this is for.
@@ -59,7 +59,7 @@ struct Shared {
 /// What a listener makes of paths.
 pub(crate) enum Paths {
     /// Harmless differences are forgiven, and plain verifications answered at once.
-    Forgiven(State),
+    Forgiven(Arc<State>),
     /// They stay as they are: pages of a browser tell `/docs` from `/docs/`.
     Exact,
 }
@@ -78,13 +78,36 @@ impl Front {
         Self { shared: Arc::new(Shared { inner, paths, metrics, proxies, seed, next_id }), peer: None }
     }
 
-    /// The same for the requests of one connection.
-    pub(crate) fn of_peer(&self, peer: SocketAddr) -> Self {
-        Self { peer: Some(peer.ip()), shared: self.shared.clone() }
+    /// Makes the service of each connection, by who is at its other end.
+    pub fn of_peers(self) -> impl Fn(SocketAddr) -> Self {
+        move |peer| Self { peer: Some(peer.ip()), shared: Arc::clone(&self.shared) }
     }
 
     fn next_id(&self) -> RequestId {
         RequestId::new(self.shared.seed, self.shared.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Answers a question of a service, past the router.
+    fn ask(
+        &self,
+        state: Arc<State>,
+        question: Question,
+        request: Request<Incoming>,
+        id: RequestId,
+        began: Instant,
+    ) -> impl Future<Output = Response> + use<> {
+        let address = self.address(request.headers());
+        async move {
+            let (head, body) = request.into_parts();
+            let origin = Origin { address, request_id: id.as_str().to_owned() };
+            let answer = match question {
+                Question::Introspect => introspect::answer(&state, &head.headers, body, &origin).await,
+                Question::Batch => batch::answer(&state, &head.headers, body, &origin).await,
+            };
+            let (_, endpoint) = Endpoint::of(head.uri.path());
+            let answered = Answered { endpoint, method: &head.method, id, began };
+            answered.dress(answer.into_response(), &state.metrics, || address)
+        }
     }
 
     /// The client's address; not found out before it is asked for.
@@ -93,21 +116,30 @@ impl Front {
     }
 }
 
-impl<B> Service<Request<B>> for Front
-where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+/// What services ask again and again, with a body.
+#[derive(Clone, Copy)]
+enum Question {
+    Introspect,
+    Batch,
+}
+
+impl Question {
+    fn of(method: &Method, uri: &Uri) -> Option<Self> {
+        match uri.path() {
+            _ if method != Method::POST => None,
+            introspect::PATH => Some(Self::Introspect),
+            batch::PATH => Some(Self::Batch),
+            _ => None,
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Front {
     type Response = Response;
     type Error = Infallible;
     type Future = Answering;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // A router always is.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Answering {
+    fn call(&self, mut request: Request<Incoming>) -> Answering {
         let began = Instant::now();
         let id = self.next_id();
         let Shared { inner, paths, metrics, .. } = &*self.shared;
@@ -116,6 +148,11 @@ where
                 let address = || self.address(request.headers());
                 let answered = Answered { endpoint: Endpoint::Verify, method: request.method(), id, began };
                 return Answering::Now { response: Some(answered.dress(response, metrics, address)) };
+            }
+            if let Some(question) = Question::of(request.method(), request.uri()) {
+                return Answering::Asked {
+                    answer: Box::pin(self.ask(Arc::clone(state), question, request, id, began)),
+                };
             }
             forgive_path(request.uri_mut());
         }
@@ -134,6 +171,8 @@ pin_project! {
     pub enum Answering {
         /// It is.
         Now { response: Option<Response> },
+        /// Past the router.
+        Asked { answer: Pin<Box<dyn Future<Output = Response> + Send>> },
         /// By the router.
         Routed {
             #[pin]
@@ -158,6 +197,7 @@ impl Future for Answering {
                 // Asked again after it has answered.
                 None => Poll::Pending,
             },
+            Answer::Asked { answer } => answer.as_mut().poll(cx).map(Ok),
             Answer::Routed { inner, shared, mount, endpoint, method, arrival, began } => {
                 let Ok(mut response) = ready!(inner.poll(cx));
                 let answered = Answered { endpoint: *endpoint, method, id: arrival.id, began: *began };

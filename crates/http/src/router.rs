@@ -272,7 +272,7 @@ impl Endpoint {
 /// Builds the API listener's service.
 pub fn api_service(state: State, seed: u32) -> crate::Front {
     let (metrics, proxies) = (Arc::clone(&state.metrics), Arc::clone(&state.proxies));
-    crate::Front::new(api(state.clone()), Paths::Forgiven(state), metrics, proxies, seed)
+    crate::Front::new(api(state.clone()), Paths::Forgiven(Arc::new(state)), metrics, proxies, seed)
 }
 
 /// Builds the admin listener's service.

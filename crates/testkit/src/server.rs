@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use axum_server::Handle;
 use doorward_domain::{
     address::AddressRules,
     address::TrustedProxies,
@@ -27,7 +26,7 @@ use doorward_domain::{
 };
 use doorward_http::{
     Limits, Readiness, State,
-    listener::{self, Bounds, places::Places},
+    listener::{self, Bounds, Handle, places::Places},
     metrics::Metrics,
     router,
 };
@@ -110,7 +109,7 @@ pub struct TestServer {
     directory: Arc<SqliteDirectory>,
     journal: Journal,
     journal_thread: Option<JournalThread>,
-    handles: [Handle<SocketAddr>; 3],
+    handles: [Handle; 3],
     servers: Vec<JoinHandle<std::io::Result<()>>>,
     folder: TempDir,
     options: Options,
@@ -205,10 +204,17 @@ impl TestServer {
         let handles = [Handle::new(), Handle::new(), Handle::new()];
         let api_service = router::api_service(state.clone(), 0xD00D);
         let servers = vec![
-            tokio::spawn(listener::serve(api, api_service, None, options.bounds, places, handles[0].clone())),
+            tokio::spawn(listener::serve(
+                api,
+                api_service.of_peers(),
+                None,
+                options.bounds,
+                places,
+                handles[0].clone(),
+            )),
             tokio::spawn(listener::serve(
                 admin,
-                router::admin_service(state.clone(), 0xD00E),
+                router::admin_service(state.clone(), 0xD00E).of_peers(),
                 None,
                 options.bounds,
                 Places::default(),
@@ -216,7 +222,7 @@ impl TestServer {
             )),
             tokio::spawn(listener::serve(
                 ext_authz,
-                router::ext_authz_service(state, 0xD00F),
+                router::ext_authz_service(state, 0xD00F).of_peers(),
                 None,
                 options.bounds,
                 Places::default(),
@@ -247,7 +253,7 @@ impl TestServer {
     /// Stops without writing what was not yet written, as a crash would, and starts again on the same data.
     pub async fn crash_and_restart(mut self) -> Self {
         for handle in &self.handles {
-            handle.shutdown();
+            handle.stop(Duration::ZERO);
         }
         for server in self.servers.drain(..) {
             server.await.expect("no panic").expect("a stop");

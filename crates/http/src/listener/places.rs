@@ -1,29 +1,35 @@
-//! The places of a listener: how many connections there may be, who makes room when there are no more, and how long a
-//! client may take nothing of what is sent to it (`security.md` O3).
+//! The places of a listener: how many connections there may be, who makes room when there are no more, how long a
+//! client may take nothing of what is sent to it, and how long it may send nothing (`security.md` H5, O3).
 //!
 //! A connection takes its place before anything is read of it, its TLS handshake included. When all are taken, one that
 //! waits for a request and has had none for a while is closed for the newcomer; a connection with a request that is being
-//! answered never is. Who that is, is found as the pages of a memory are: a hand goes round the places, takes each mark
-//! of use away, and takes the place where there was none. So clients that are at work keep their connections through a
-//! flood of those that only connect. Where the hand finds nobody, it is the newcomer who is closed.
+//! answered never is. Who that is, is found as the pages of a memory are: a hand goes round the places, notes who was used
+//! since it came by, and takes the place where nobody was. So clients that are at work keep their connections through a
+//! flood of those that only connect. Where the hand finds nobody, it is the newcomer who is closed. Who sends no request for
+//! too long is found in the same way, by going round from time to time ([`Places::cut_off`]).
 //!
 //! Every read and every write of a connection goes through here, so there is no timer, no clock and no lock on that way
 //! as long as it goes on.
 
 use std::{
-    future::{Ready, ready},
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use axum_server::accept::Accept;
+use axum::{
+    body::HttpBody,
+    http::{Request, Response, Version},
+};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    service::Service,
+};
 use pin_project_lite::pin_project;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -31,7 +37,6 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep},
 };
-use tower::Service;
 
 use crate::metrics::ConnectionCounts;
 
@@ -59,7 +64,7 @@ struct Shared {
 #[derive(Default)]
 struct Ring {
     /// As many as there were connections at a time.
-    seats: Vec<Option<Arc<Seat>>>,
+    seats: Vec<Option<Seated>>,
     /// Those without a connection.
     free: Vec<usize>,
     /// Connections that there are, with a place or leaving.
@@ -68,32 +73,57 @@ struct Ring {
     told: Option<Instant>,
 }
 
+/// A seat, and how it stood when somebody went by.
+struct Seated {
+    seat: Arc<Seat>,
+    /// When the hand did.
+    at_hand: u64,
+    /// When it was looked for those who are silent, and since when there was no other request.
+    at_round: u64,
+    silent_since: Instant,
+}
+
 /// What is known of a connection from outside of it.
 #[derive(Default)]
 struct Seat {
-    /// How many requests are being answered, and [`LEAVING`].
-    requests: AtomicU32,
-    /// Whether there was a request since the hand went by.
-    is_used: AtomicBool,
+    /// How many requests are being answered, [`LEAVING`], and above that how many there were, so that no two moments with a
+    /// request between them look alike.
+    requests: AtomicU64,
+    /// Whether it lasts however long there is no request: HTTP/2, of which the layers below see to it that the client is
+    /// there, and what has become of an upgrade.
+    is_lasting: AtomicBool,
     /// Of the task that reads.
     reader: Mutex<Option<Waker>>,
 }
 
+/// A request, in both of its counts.
+const ONE: u64 = 1;
+const ONE_MORE: u64 = 1 << 32 | ONE;
 /// The connection must make room.
-const LEAVING: u32 = 1 << 31;
+const LEAVING: u64 = 1 << 31;
+/// Requests that are being answered.
+const BUSY: u64 = LEAVING - 1;
 
 impl Seat {
-    /// Takes the place from a connection that waits for a request.
-    fn take(&self) -> bool {
-        let taken = self.requests.compare_exchange(0, LEAVING, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    /// Takes the place from a connection that waits for a request, if it still stands so.
+    fn take(&self, stands: u64) -> bool {
+        let taken = stands & BUSY == 0
+            && self
+                .requests
+                .compare_exchange(stands, stands | LEAVING, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
         if taken && let Some(reader) = lock(&self.reader).take() {
             reader.wake();
         }
         taken
     }
 
+    fn stands(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     fn is_leaving(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) & LEAVING != 0
+        self.stands() & LEAVING != 0
     }
 }
 
@@ -115,8 +145,10 @@ impl Ring {
         }
         for _ in 0..LOOKED_AT.min(2 * self.seats.len()) {
             self.hand = (self.hand + 1) % self.seats.len();
-            let seat = self.seats[self.hand].as_ref();
-            if seat.is_some_and(|seat| !seat.is_used.swap(false, Ordering::Relaxed) && seat.take()) {
+            let Some(seated) = &mut self.seats[self.hand] else { continue };
+            let stands = seated.seat.stands();
+            let was_used = std::mem::replace(&mut seated.at_hand, stands) != stands;
+            if !was_used && seated.seat.take(stands) {
                 return Some((self.hand, Entered::Taken));
             }
         }
@@ -136,7 +168,7 @@ impl Ring {
     fn leave(&mut self, index: usize, seat: &Arc<Seat>) {
         self.open -= 1;
         // It may be somebody else's by now.
-        if self.seats[index].as_ref().is_some_and(|known| Arc::ptr_eq(known, seat)) {
+        if self.seats[index].as_ref().is_some_and(|known| Arc::ptr_eq(&known.seat, seat)) {
             self.seats[index] = None;
             self.free.push(index);
         }
@@ -169,22 +201,25 @@ impl Places {
         Self(Arc::new(Shared { most: most.max(1), write_timeout, makes_room: false, counts, ring }))
     }
 
-    /// Notes what goes wrong when a connection is taken from the operating system, for want of file descriptors say. What
-    /// goes wrong with one connection alone, of which the address is known, is its client's affair.
-    pub(crate) fn failures(&self) -> impl Fn(Option<&SocketAddr>, &io::Error) + Send + Sync + 'static {
-        let places = self.clone();
-        move |address, error| {
-            if address.is_none() {
-                places.0.counts.failures.inc();
-                if lock(&places.0.ring).may_tell() {
-                    tracing::error!(%error, "connections cannot be taken; it is tried again");
-                }
-            }
+    /// Notes that a connection could not be taken from the operating system, for want of file descriptors say.
+    pub(super) fn failed(&self, error: &io::Error) {
+        self.0.counts.failures.inc();
+        if lock(&self.0.ring).may_tell() {
+            tracing::error!(%error, "connections cannot be taken; it is tried again");
         }
     }
 
-    /// Gives a connection a place; `None` if there is none.
-    fn admit(&self) -> Option<Place> {
+    /// Gives a connection a place; `None` if there is none, or the connection has ended already.
+    pub(super) fn admit(&self, stream: TcpStream) -> Option<Placed> {
+        let place = self.place()?;
+        // A client that has vanished says nothing; asked, its machine or the network does.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Placed { stream, place, reader: None, stalled: None })
+    }
+
+    fn place(&self) -> Option<Place> {
         let shared = &self.0;
         let mut ring = lock(&shared.ring);
         let Some((index, how)) = ring.enter(shared.most, shared.makes_room) else {
@@ -198,7 +233,8 @@ impl Places {
             return None;
         };
         let seat = Arc::new(Seat::default());
-        ring.seats[index] = Some(seat.clone());
+        ring.seats[index] =
+            Some(Seated { seat: seat.clone(), at_hand: 0, at_round: 0, silent_since: Instant::now() });
         ring.open += 1;
         drop(ring);
         if how == Entered::Taken {
@@ -206,6 +242,21 @@ impl Places {
         }
         shared.counts.open.inc();
         Some(Place { shared: shared.clone(), index, seat })
+    }
+
+    /// Ends the connections that wait for a request and have had none for `longest`, as well as it is known: what happened
+    /// since this was last called happened now.
+    pub(super) fn cut_off(&self, now: Instant, longest: Duration) {
+        for seated in lock(&self.0.ring).seats.iter_mut().flatten() {
+            let stands = seated.seat.stands();
+            let is_silent = stands == seated.at_round && stands & BUSY == 0;
+            seated.at_round = stands;
+            if !is_silent || seated.seat.is_lasting.load(Ordering::Relaxed) {
+                seated.silent_since = now;
+            } else if now.duration_since(seated.silent_since) >= longest {
+                seated.seat.take(stands);
+            }
+        }
     }
 }
 
@@ -223,25 +274,8 @@ impl Drop for Place {
     }
 }
 
-impl<S> Accept<TcpStream, S> for Places {
-    type Stream = Placed;
-    type Service = Counting<S>;
-    type Future = Ready<io::Result<(Placed, Counting<S>)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let Some(place) = self.admit() else { return ready(Err(io::ErrorKind::ConnectionRefused.into())) };
-        // A client that has vanished says nothing; asked, its machine or the network does.
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-        let prepared = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        ready(prepared.and_then(|()| stream.set_nodelay(true)).map(|()| {
-            let service = Counting { service, seat: place.seat.clone() };
-            (Placed { stream, place, reader: None, stalled: None }, service)
-        }))
-    }
-}
-
 /// A connection that has its place, and loses it when its client takes nothing for too long.
-pub struct Placed {
+pub(super) struct Placed {
     stream: TcpStream,
     place: Place,
     /// Whom [`Seat::reader`] wakes.
@@ -251,6 +285,11 @@ pub struct Placed {
 }
 
 impl Placed {
+    /// A service for the requests that come from here.
+    pub(super) fn counting<S>(&self, service: S) -> Counting<S> {
+        Counting { service, seat: self.place.seat.clone() }
+    }
+
     /// Sees to it that this task is woken when the place is taken from it. `false`: it has been already.
     fn stays(&mut self, cx: &Context<'_>) -> bool {
         if self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
@@ -312,7 +351,11 @@ impl AsyncWrite for Placed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        // Almost always there is one piece, for which the kernel's plain way is shorter.
+        let outcome = match bufs {
+            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.wrote(cx, outcome)
     }
 
@@ -322,53 +365,103 @@ impl AsyncWrite for Placed {
 }
 
 /// A connection's service, which says when a request is being answered.
-#[derive(Clone)]
-pub struct Counting<S> {
+pub(super) struct Counting<S> {
     service: S,
     seat: Arc<Seat>,
 }
 
-impl<R, S: Service<R>> Service<R> for Counting<S> {
-    type Response = S::Response;
+impl<S> Counting<S> {
+    pub(super) fn lasting(&self) -> Lasting {
+        Lasting(self.seat.clone())
+    }
+}
+
+/// Says of a connection that it is none of requests any more.
+pub(super) struct Lasting(Arc<Seat>);
+
+impl Lasting {
+    pub(super) fn set(self) {
+        self.0.is_lasting.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<S, B> Service<Request<Incoming>> for Counting<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+{
+    type Response = Response<Answered<B>>;
     type Error = S::Error;
     type Future = Counted<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        self.seat.requests.fetch_add(1, Ordering::AcqRel);
-        let busy = Busy(self.seat.clone());
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.seat.requests.fetch_add(ONE_MORE, Ordering::AcqRel);
+        if request.version() == Version::HTTP_2 {
+            self.seat.is_lasting.store(true, Ordering::Relaxed);
+        }
+        let busy = Some(Busy(self.seat.clone()));
         Counted { answer: self.service.call(request), busy }
     }
 }
 
 pin_project! {
     /// An answer in the making.
-    pub struct Counted<F> {
+    pub(super) struct Counted<F> {
         #[pin]
         answer: F,
-        busy: Busy,
+        busy: Option<Busy>,
     }
 }
 
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
+impl<F, B, E> Future for Counted<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<Answered<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().answer.poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = std::task::ready!(this.answer.poll(cx));
+        let busy = this.busy.take();
+        Poll::Ready(answer.map(|answer| answer.map(|body| Answered { body, busy })))
     }
 }
 
-/// A request that is being answered, until this is dropped.
+pin_project! {
+    /// The body of an answer, which is being answered as long as there is more of it.
+    pub(super) struct Answered<B> {
+        #[pin]
+        body: B,
+        busy: Option<Busy>,
+    }
+}
+
+impl<B: HttpBody> HttpBody for Answered<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request that is being answered, until this is dropped. What has been answered may still have to be written then: the
+/// hand, which sees that there was a request, passes by once more.
 struct Busy(Arc<Seat>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // Before it is idle: what has been answered is still to be written.
-        self.0.is_used.store(true, Ordering::Relaxed);
-        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+        self.0.requests.fetch_sub(ONE, Ordering::AcqRel);
     }
 }
 
@@ -381,12 +474,16 @@ mod tests {
     }
 
     fn enter(places: &Places) -> Place {
-        places.admit().expect("a place")
+        places.place().expect("a place")
     }
 
     fn use_once(place: &Place) {
-        place.seat.requests.fetch_add(1, Ordering::AcqRel);
-        drop(Busy(place.seat.clone()));
+        drop(busy(place));
+    }
+
+    fn busy(place: &Place) -> Busy {
+        place.seat.requests.fetch_add(ONE_MORE, Ordering::AcqRel);
+        Busy(place.seat.clone())
     }
 
     fn are_leaving<const N: usize>(all: [&Place; N]) -> [bool; N] {
@@ -397,10 +494,10 @@ mod tests {
     fn o3_a_place_is_free_again_when_its_connection_ends() {
         let places = Places::kept(2, Duration::from_secs(1));
         let (one, _two) = (enter(&places), enter(&places));
-        assert!(places.admit().is_none());
+        assert!(places.place().is_none());
         drop(one);
         let _three = enter(&places);
-        assert!(places.admit().is_none());
+        assert!(places.place().is_none());
         assert_eq!(places.0.counts.refused.get(), 2);
         assert_eq!(places.0.counts.open.get(), 2);
     }
@@ -425,15 +522,9 @@ mod tests {
     fn o3_who_is_being_answered_keeps_the_place_and_the_newcomer_goes() {
         let places = places(3);
         let all = [enter(&places), enter(&places), enter(&places)];
-        let busy: Vec<_> = all
-            .iter()
-            .map(|place| {
-                place.seat.requests.fetch_add(1, Ordering::AcqRel);
-                Busy(place.seat.clone())
-            })
-            .collect();
+        let busy: Vec<_> = all.iter().map(busy).collect();
         for _ in 0..10 {
-            assert!(places.admit().is_none());
+            assert!(places.place().is_none());
         }
         drop(busy);
         let _fourth = enter(&places);
@@ -459,10 +550,10 @@ mod tests {
     fn o3_there_is_an_end_to_those_who_are_leaving() {
         let places = places(2);
         let mut all: Vec<_> = (0..2 + LEAVING_AT_A_TIME).map(|_| enter(&places)).collect();
-        assert!(places.admit().is_none());
+        assert!(places.place().is_none());
         all.remove(0);
         let _next = enter(&places);
-        assert!(places.admit().is_none());
+        assert!(places.place().is_none());
     }
 
     #[test]
@@ -476,5 +567,28 @@ mod tests {
         drop(second);
         assert_eq!(lock(&places.0.ring).free, [0]);
         assert_eq!(places.0.counts.open.get(), 0);
+    }
+
+    #[test]
+    fn h5_who_sends_no_request_for_too_long_is_cut_off() {
+        let second = Duration::from_secs(1);
+        let places = places(5);
+        let [silent, asked, answered, stream] = [(); 4].map(|()| enter(&places));
+        let begun = Instant::now();
+        let in_progress = busy(&answered);
+        stream.seat.is_lasting.store(true, Ordering::Relaxed);
+        let round = |seconds: u32| {
+            places.cut_off(begun + second * seconds, second * 3);
+            are_leaving([&silent, &asked, &answered, &stream])
+        };
+        for seconds in 0..3 {
+            assert_eq!(round(seconds), [false; 4]);
+        }
+        use_once(&asked);
+        assert_eq!(round(4), [true, false, false, false]);
+        drop(in_progress);
+        assert_eq!(round(5), [true, false, false, false]);
+        assert_eq!(round(7), [true, true, false, false]);
+        assert_eq!(round(8), [true, true, true, false]);
     }
 }
