@@ -27,6 +27,16 @@ pub(crate) struct Contender<'a> {
     pub(crate) connections: u32,
     /// Whether every answer must be a refusal, or none.
     pub(crate) is_refused: bool,
+    pub(crate) tool: Tool,
+}
+
+/// What sends it.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Tool {
+    /// HTTP/1.1, by a script.
+    Wrk,
+    /// HTTP/2, the same request again and again: `arguments` say which.
+    H2load,
 }
 
 impl<'a> Contender<'a> {
@@ -46,6 +56,7 @@ impl<'a> Contender<'a> {
             arguments: vec![kind.to_owned(), sessions.to_string()],
             connections: ground.args.connections,
             is_refused: kind == "unknown",
+            tool: Tool::Wrk,
         }
     }
 }
@@ -112,6 +123,9 @@ pub(crate) fn rounds(ground: &Ground, contenders: &[Contender<'_>]) -> anyhow::R
 
 /// One run of wrk.
 pub(crate) fn run(ground: &Ground, contender: &Contender<'_>, time: Duration) -> anyhow::Result<Run> {
+    if contender.tool == Tool::H2load {
+        return run_h2load(ground, contender, time);
+    }
     let Contender { target, path, script, arguments, connections, .. } = contender;
     let script: PathBuf = ground.scratch.join(script); // a whole path stays as it is
     let mut command = pinned(&ground.cores.load, "wrk");
@@ -138,4 +152,34 @@ pub(crate) fn run(ground: &Ground, contender: &Contender<'_>, time: Duration) ->
     let seconds = microseconds / 1e6;
     let [p50, p99, p999] = [p50, p99, p999].map(|microseconds| microseconds / 1e6);
     Ok(Run { rate: requests / seconds, p50, p99, p999, cpu: cpu / requests, busy: cpu / seconds })
+}
+
+/// One run of h2load, which tells no percentiles.
+fn run_h2load(ground: &Ground, contender: &Contender<'_>, time: Duration) -> anyhow::Result<Run> {
+    let mut command = pinned(&ground.cores.load, "h2load");
+    command.args(["-t", "1", "-m", "1", "-c", &contender.connections.to_string()]);
+    command.arg("-D").arg(time.as_secs().to_string()).args(&contender.arguments);
+    let before = contender.target.cpu()?;
+    let output = command.arg(contender.path).output().context("h2load cannot be started")?;
+    let cpu = contender.target.cpu()?.saturating_sub(before).as_secs_f64();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored, 0 timeout
+    let number = |what: &str| {
+        let line = said.lines().find(|line| line.starts_with("requests: "))?;
+        let part = line.trim_start_matches("requests: ").split(", ").find(|part| part.ends_with(what))?;
+        part.split(' ').next()?.parse::<f64>().ok()
+    };
+    let (Some(succeeded), Some(failed)) = (number(" succeeded"), number(" failed")) else {
+        bail!("h2load said: {said}{}", String::from_utf8_lossy(&output.stderr));
+    };
+    ensure!(succeeded > 0.0 && failed == 0.0, "{failed} requests failed and {succeeded} did not");
+    let (seconds, nan) = (time.as_secs_f64(), f64::NAN);
+    Ok(Run {
+        rate: succeeded / seconds,
+        p50: nan,
+        p99: nan,
+        p999: nan,
+        cpu: cpu / succeeded,
+        busy: cpu / seconds,
+    })
 }

@@ -1,6 +1,7 @@
 //! The parts of `bench/run`, each a question with its answer as a section of the report.
 
 mod growth;
+mod inside;
 mod issue;
 mod peers;
 mod scale;
@@ -18,6 +19,8 @@ use crate::ground::{Args, Ground};
 pub(crate) enum Part {
     /// A verification beside a fixed answer, a bare loop and redis-server
     Verify,
+    /// What is inside a verification, without HTTP
+    Inside,
     /// Sessions, connections, memory, start and backup by powers of ten
     Scale,
     /// The products of others that do the same job
@@ -31,8 +34,8 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Verify, Self::Scale, Self::Peers, Self::Issue, Self::Growth, Self::Storms];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Verify, Self::Inside, Self::Scale, Self::Peers, Self::Issue, Self::Growth, Self::Storms];
 
     /// The file of its section.
     pub(crate) fn file(self) -> String {
@@ -43,6 +46,7 @@ impl Part {
     fn measure(self, ground: &Ground) -> anyhow::Result<()> {
         match self {
             Self::Verify => verify::measure(ground),
+            Self::Inside => inside::measure(ground),
             Self::Scale => scale::measure(ground),
             Self::Peers => peers::measure(ground),
             Self::Issue => issue::measure(ground),

@@ -38,6 +38,8 @@ pub(crate) struct Args {
 enum Kind {
     /// Plain hyper on one thread.
     Fixed,
+    /// The same with HTTP/2.
+    Fixed2,
     /// axum with one route, as it comes.
     Framework,
     /// Plain hyper that asks redis-server for the token's digest.
@@ -60,6 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         match (args.kind, &args.socket) {
             (Kind::Framework, _) => framework::serve(listener, answers).await,
             (Kind::Redis, Some(socket)) => redis::serve(listener, answers, socket, args.sessions).await,
+            (Kind::Fixed2, _) => fixed::serve_http2(listener, answers).await,
             _ => fixed::serve(listener, answers).await,
         }
     })

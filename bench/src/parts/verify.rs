@@ -1,15 +1,17 @@
 //! What a verification costs, beside the same HTTP stack with nothing behind it, the least that a kernel's sockets take, and
 //! the same stack with redis-server behind it.
 
+use std::fs;
+
 use crate::{
     chart::{Bar, bars},
     ground::Ground,
-    load::{Contender, Series, rounds},
+    load::{Contender, Series, Tool, rounds},
     parts::Part,
     population::OPERATOR_KEY,
     report::{Section, Table},
     statistics::whole,
-    target::{Target, record_answers},
+    target::{Target, free_address, record_answers},
 };
 
 /// What the issue of this project aims at, as a part of plain hyper's requests per second.
@@ -20,7 +22,11 @@ const BATCH_CONNECTIONS: u32 = 8;
 
 pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
     let sessions = ground.args.sessions;
-    let product = Target::product(ground, &ground.filled(sessions)?, &[])?;
+    let envoy = free_address()?;
+    let settings = ground.scratch.join("envoy.toml");
+    fs::write(&settings, format!("[listen]\next_authz = \"{envoy}\"\n"))?;
+    let flags = ["--config", &settings.to_string_lossy()];
+    let product = Target::product(ground, &ground.filled(sessions)?, &flags)?;
     let answers = ground.scratch.join("answers");
     record_answers(&product, &answers, sessions, &ground.basic())?;
     let fixed = Target::yardstick(ground, "fixed", &answers)?;
@@ -95,7 +101,72 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
         ]);
     }
     section.table(&table);
+
+    section.heading("HTTP/2 and gRPC");
+    section.paragraph(
+        "h2load sends the same token again and again, one request at a time on each connection. Envoy asks by gRPC: its message \
+         has a request with six headers.",
+    );
+    let fixed2 = Target::yardstick(ground, "fixed2", &answers)?;
+    let message = ground.scratch.join("check.bin");
+    fs::write(&message, check(1))?;
+    let message = message.to_string_lossy().into_owned();
+    let header = |text: String| ["-H".to_owned(), text];
+    let bearer = header(format!("authorization: Bearer {:032X}", 1));
+    let grpc = [header("content-type: application/grpc".into()), header("te: trailers".into())].concat();
+    let (verify, verify_fixed) =
+        (format!("http://{}/verify", product.address), format!("http://{}/verify", fixed2.address));
+    let check = format!("http://{envoy}/envoy.service.auth.v3.Authorization/Check");
+    let contender = |label: &str, target, path, arguments| Contender {
+        path,
+        arguments,
+        tool: Tool::H2load,
+        ..contender(label, target, "verify")
+    };
+    let series = rounds(
+        ground,
+        &[
+            contender("plain hyper, fixed answer, HTTP/2", &fixed2, &verify_fixed, bearer.to_vec()),
+            contender("Doorward, /verify, HTTP/2", &product, &verify, bearer.to_vec()),
+            contender(
+                "Doorward, Envoy's gRPC",
+                &product,
+                &check,
+                [vec!["-d".into(), message], grpc].concat(),
+            ),
+        ],
+    )?;
+    section.compared(&series, 0);
     section.finish(ground)
+}
+
+/// Envoy's question about a request with a token, as gRPC sends it (envoy/service/auth/v3/external_auth.proto).
+fn check(token: u32) -> Vec<u8> {
+    // A message of less than 16 KiB, whose parts need a length of two bytes from 128 on.
+    let field = |number: u8, value: &[u8]| {
+        let length = value.len();
+        let length = match u8::try_from(length) {
+            Ok(short @ 0..128) => vec![short],
+            _ => vec![(length & 127) as u8 | 128, (length >> 7) as u8],
+        };
+        [&[number << 3 | 2], &length[..], value].concat()
+    };
+    let text = |number, value: &str| field(number, value.as_bytes());
+    let header = |(name, value): (&str, &str)| field(3, &[text(1, name), text(2, value)].concat());
+    let bearer = format!("Bearer {token:032X}");
+    let headers = [
+        (":authority", "api"),
+        (":method", "GET"),
+        (":path", "/orders"),
+        ("accept", "*/*"),
+        ("user-agent", "h2"),
+        ("authorization", &bearer),
+    ];
+    let http =
+        [vec![text(2, "GET")], headers.map(header).to_vec(), vec![text(4, "/orders")]].concat().concat();
+    let message = field(1, &field(4, &field(2, &http)));
+    let length = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
+    [&[0], &length[..], &message].concat()
 }
 
 fn pictured(series: &[Series]) -> Vec<Bar> {

@@ -2,9 +2,15 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use http_body_util::BodyExt;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
 use super::Answers;
@@ -16,17 +22,33 @@ pub(super) async fn serve(listener: TcpListener, answers: Answers) -> anyhow::Re
         stream.set_nodelay(true)?;
         let answers = answers.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answers = &answers;
-                async move {
-                    let answer = answers.at(request.uri().path());
-                    // What was asked has to be read, as the product reads it.
-                    let _ = request.into_body().collect().await;
-                    Ok::<_, Infallible>(answer.response())
-                }
-            });
+            let service = service_fn(|request| answer(&answers, request));
             // That a client has gone is no news.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
+}
+
+pub(super) async fn serve_http2(listener: TcpListener, answers: Answers) -> anyhow::Result<()> {
+    let answers = Arc::new(answers);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let answers = answers.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let answers = answers.clone();
+                async move { answer(&answers, request).await }
+            });
+            let builder = http2::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(answers: &Answers, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let answer = answers.at(request.uri().path());
+    // What was asked has to be read, as the product reads it.
+    let _ = request.into_body().collect().await;
+    Ok(answer.response())
 }
