@@ -3,9 +3,9 @@
 mod growth;
 mod inside;
 mod issue;
+mod others;
 mod peers;
 mod scale;
-mod storms;
 mod verify;
 
 use std::fs;
@@ -31,11 +31,27 @@ pub(crate) enum Part {
     Growth,
     /// Floods, and disks that are full or slow
     Storms,
+    /// Lists, look-ups and endings with a million users
+    Administration,
+    /// Whether the time of a login tells why it fails
+    Timing,
+    /// Three instances on PostgreSQL
+    Cluster,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Verify, Self::Inside, Self::Scale, Self::Peers, Self::Issue, Self::Growth, Self::Storms];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Verify,
+        Self::Inside,
+        Self::Scale,
+        Self::Peers,
+        Self::Issue,
+        Self::Growth,
+        Self::Storms,
+        Self::Administration,
+        Self::Timing,
+        Self::Cluster,
+    ];
 
     /// The file of its section.
     pub(crate) fn file(self) -> String {
@@ -51,7 +67,10 @@ impl Part {
             Self::Peers => peers::measure(ground),
             Self::Issue => issue::measure(ground),
             Self::Growth => growth::measure(ground),
-            Self::Storms => storms::measure(ground),
+            Self::Storms => others::storms(ground),
+            Self::Administration => others::administration(ground),
+            Self::Timing => others::timing(ground),
+            Self::Cluster => others::clustered(ground),
         }
     }
 }

@@ -287,6 +287,18 @@ pub(crate) fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
 
+/// The script for instances on PostgreSQL.
+pub(crate) fn cluster() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster")
+}
+
+/// A new folder for this run.
+pub(crate) fn scratch_folder(ground: &Ground, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = ground.scratch.join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 /// A port that was free a moment ago.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("the loopback has no free port")?;

@@ -65,7 +65,10 @@ impl Index {
 
     /// Takes no more room than `count` places need.
     pub(super) fn shrink(&mut self, count: u32, hash_of: impl Fn(u32) -> u64) {
-        self.rebuild(count as usize, count, hash_of);
+        match count {
+            0 => *self = Self::default(),
+            _ => self.rebuild(count as usize, count, hash_of),
+        }
     }
 
     /// How many slots there are.
@@ -78,8 +81,7 @@ impl Index {
     /// Begins anew with places below `count`, and room for `room`.
     fn rebuild(&mut self, room: usize, count: u32, hash_of: impl Fn(u32) -> u64) {
         let (of, most) = SLACK;
-        let slots = if room == 0 && count == 0 { FEWEST } else { (room * of).div_ceil(most) + FEWEST };
-        self.slots = vec![EMPTY; slots].into();
+        self.slots = vec![EMPTY; (room * of).div_ceil(most) + FEWEST].into();
         self.used = 0;
         (0..count).for_each(|place| self.put(hash_of(place), place));
     }
