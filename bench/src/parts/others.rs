@@ -54,13 +54,7 @@ pub(super) fn clustered(ground: &Ground) -> anyhow::Result<()> {
     report(ground, Part::Cluster, "Three instances on PostgreSQL", about, command)
 }
 
-fn report(
-    ground: &Ground,
-    part: Part,
-    title: &str,
-    about: &str,
-    mut command: Command,
-) -> anyhow::Result<()> {
+fn report(ground: &Ground, part: Part, title: &str, about: &str, mut command: Command) -> anyhow::Result<()> {
     let mut section = Section::new(part, title);
     section.paragraph(about);
     let output = command.stderr(Stdio::inherit()).output()?;

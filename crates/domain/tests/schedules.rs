@@ -230,12 +230,24 @@ fn t3_a_use_never_outlives_an_answered_release() {
         let system = System::start();
         let number = system.issue(1);
         let is_over = AtomicBool::new(false);
+        let slide = |now| system.table.slide(&digest(1), after(now)).is_some();
+        // As a batch does it.
+        let slide_among_others = |now| {
+            let mut found = Vec::new();
+            system.table.look_at_all(&[None, Some(digest(1)), Some(digest(2))], after(now), true, |live| {
+                found.push(live.is_some());
+                true
+            });
+            found[1]
+        };
+        let ways: [&(dyn Fn(i64) -> bool + Sync); 2] = [&slide, &slide_among_others];
         thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
+            for slide in ways {
+                let is_over = &is_over;
+                scope.spawn(move || {
                     for now in 1..4 {
                         let was_over = is_over.load(SeqCst);
-                        let found = system.table.slide(&digest(1), after(now)).is_some();
+                        let found = slide(now);
                         assert!(
                             !(was_over && found),
                             "found after its release was answered, or after it was gone"

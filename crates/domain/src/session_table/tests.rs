@@ -127,6 +127,51 @@ fn a_use_restarts_the_idle_time_and_a_look_does_not() {
     assert!(table.peek(&digest(1), after(19)).is_none());
 }
 
+/// T8: who may not see a session does not keep it alive.
+#[test]
+fn t8_what_nothing_is_made_of_is_not_used() {
+    let table = with_one_session();
+    assert_eq!(table.look(&digest(1), after(5), true, |_| None::<()>), None);
+    table.look_at_all(&[Some(digest(1))], after(5), true, |live| {
+        // What is told is as it would be.
+        assert_eq!(live.unwrap().expires_at, after(15));
+        false
+    });
+    assert!(table.peek(&digest(1), after(10)).is_none(), "it was idle for ten milliseconds");
+}
+
+/// Many at once are what one after the other is, more than are looked at under one lock.
+#[test]
+fn many_looks_at_once_are_as_many_looks() {
+    let filled = || {
+        let table = SessionTable::default();
+        for (token, identity) in (1..=700).zip(people().iter().cycle()) {
+            // Some have ended by themselves, and some will.
+            let idle = (token % 3 != 0).then(|| ms(1 + token as i64 % 20));
+            table.insert(SessionNumber(token), &session(token, idle, 1 + token as i64 % 30), identity);
+        }
+        table.end(User(people()[0].user), SessionNumber(300));
+        (1..50).for_each(|token| table.remove(digest(token).session()));
+        table
+    };
+    let (one_by_one, at_once) = (filled(), filled());
+    let asked: Vec<_> = (0..800).map(|token| (token % 7 != 0).then(|| digest(token))).collect();
+    for (now, is_use) in [(1, true), (8, true), (12, false), (15, true), (25, true)] {
+        let shown = |live: LiveRef<'_>| {
+            Some((live.number, live.to_owned().identity, live.expires_at, live.last_used_at))
+        };
+        let expected: Vec<_> =
+            asked.iter().map(|asked| one_by_one.look(asked.as_ref()?, after(now), is_use, shown)).collect();
+        let mut found = Vec::new();
+        at_once.look_at_all(&asked, after(now), is_use, |live| {
+            found.push(live.and_then(shown));
+            true
+        });
+        assert_eq!(found, expected, "at {now}");
+        assert!(found.iter().any(Option::is_some) && found.iter().any(Option::is_none));
+    }
+}
+
 #[test]
 fn t3_a_use_never_creates_or_revives() {
     let table = with_one_session();
