@@ -6,7 +6,7 @@
 //! answered never is. Who that is, is found as the pages of a memory are: a hand goes round the places, notes who was used
 //! since it came by, and takes the place where nobody was. So clients that are at work keep their connections through a
 //! flood of those that only connect. Where the hand finds nobody, it is the newcomer who is closed. Who sends no request for
-//! too long is found in the same way, by going round from time to time ([`Places::cut_off`]).
+//! too long is found in the same way, by going round from time to time.
 //!
 //! Every read and every write of a connection goes through here, so there is no timer, no clock and no lock on that way
 //! as long as it goes on.
