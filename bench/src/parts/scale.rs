@@ -88,7 +88,9 @@ pub(super) fn measure(ground: &Ground) -> anyhow::Result<()> {
 
     section.heading("Connections");
     let sessions = ground.args.sessions;
-    let product = Target::product(ground, &ground.filled(sessions)?, &[])?;
+    // A round's connections come while the server still learns that those of the round before have gone.
+    let flags = ["--set", "limits.connections=25000"];
+    let product = Target::product(ground, &ground.filled(sessions)?, &flags)?;
     let answers = ground.scratch.join("answers");
     record_answers(&product, &answers, sessions, &ground.basic())?;
     let fixed = Target::yardstick(ground, "fixed", &answers)?;
