@@ -272,12 +272,11 @@ impl Doorkeeper {
         self.parts.sessions.prepare(digests.into_iter().flatten()).await;
         for token in tokens {
             let told = match token {
-                Some(token) => self.introspect(token, caller, is_use, |live| tell(Some(live))).await?,
+                // A copy: what has to be waited for may be looked at more than once, and is to be told once.
+                Some(token) => self.introspect(token, caller, is_use, |live| live.to_owned()).await?,
                 None => None,
             };
-            if told.is_none() {
-                tell(None);
-            }
+            tell(told.as_ref().map(Live::borrow));
         }
         Ok(())
     }
