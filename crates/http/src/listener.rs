@@ -113,6 +113,7 @@ where
             _ = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    places.let_leave().await;
                     let Some(stream) = places.admit(stream) else { continue };
                     let service = stream.counting(service_of(peer));
                     let (builder, tls, handle) = (Arc::clone(&builder), tls.clone(), handle.clone());

@@ -136,6 +136,11 @@ async fn o3_a_flood_of_connections_leaves_descriptors_for_everything_else() {
         line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
     assert!(value("doorward_connections_displaced_total{listener=\"api\"}") > 300.0, "{metrics}");
+    assert_eq!(
+        value("doorward_connections_refused_total{listener=\"api\"}"),
+        0.0,
+        "there is room for newcomers"
+    );
 }
 
 /// Without a file descriptor no connection is taken; it is said, and tried again until there is one.

@@ -35,7 +35,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    sync::Notify,
+    time::{Sleep, sleep, timeout},
 };
 
 use crate::metrics::ConnectionCounts;
@@ -46,6 +47,8 @@ const LOOKED_AT: usize = 64;
 const LEAVING_AT_A_TIME: usize = 64;
 /// How long a client may be silent before its machine is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long a newcomer waits for one of those to go, before it is refused.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// How often it is said that connections are refused.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,8 @@ struct Shared {
     makes_room: bool,
     counts: ConnectionCounts,
     ring: Mutex<Ring>,
+    /// Rung when one of too many who are leaving has gone.
+    gone: Notify,
 }
 
 #[derive(Default)]
@@ -140,7 +145,7 @@ impl Ring {
             self.seats.push(None);
             return Some((self.seats.len() - 1, Entered::Free));
         }
-        if !makes_room || self.open >= most + LEAVING_AT_A_TIME {
+        if !makes_room || self.is_crowded(most) {
             return None;
         }
         for _ in 0..LOOKED_AT.min(2 * self.seats.len()) {
@@ -153,6 +158,11 @@ impl Ring {
             }
         }
         None
+    }
+
+    /// Whether as many are leaving as may.
+    fn is_crowded(&self, most: usize) -> bool {
+        self.open >= most + LEAVING_AT_A_TIME
     }
 
     /// Whether it is time to tell again.
@@ -191,14 +201,17 @@ impl Default for Places {
 impl Places {
     /// Places for `most` connections. One whose client takes nothing of what is sent to it for `write_timeout` is closed.
     pub fn new(most: usize, write_timeout: Duration, counts: ConnectionCounts) -> Self {
-        let ring = Mutex::default();
-        Self(Arc::new(Shared { most: most.max(1), write_timeout, makes_room: true, counts, ring }))
+        Self::that(true, most, write_timeout, counts)
     }
 
     /// Places that are kept by whoever has them: for connections that are used without requests, as WebSockets are.
     pub fn kept(most: usize, write_timeout: Duration) -> Self {
-        let (counts, ring) = (ConnectionCounts::default(), Mutex::default());
-        Self(Arc::new(Shared { most: most.max(1), write_timeout, makes_room: false, counts, ring }))
+        Self::that(false, most, write_timeout, ConnectionCounts::default())
+    }
+
+    fn that(makes_room: bool, most: usize, write_timeout: Duration, counts: ConnectionCounts) -> Self {
+        let (ring, gone) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { most: most.max(1), write_timeout, makes_room, counts, ring, gone }))
     }
 
     /// Notes that a connection could not be taken from the operating system, for want of file descriptors say.
@@ -207,6 +220,19 @@ impl Places {
         if lock(&self.0.ring).may_tell() {
             tracing::error!(%error, "connections cannot be taken; it is tried again");
         }
+    }
+
+    /// Waits while as many are leaving as may, for a moment at most: those who have been told to go have to be let do so, and a
+    /// flood that is taken faster than they go would have newcomers refused that there is room for.
+    pub(super) async fn let_leave(&self) {
+        let is_crowded = || lock(&self.0.ring).is_crowded(self.0.most);
+        // Where the bell rang before this listens, it has kept that for it.
+        let _ = timeout(PATIENCE, async {
+            while is_crowded() {
+                self.0.gone.notified().await;
+            }
+        })
+        .await;
     }
 
     /// Gives a connection a place; `None` if there is none, or the connection has ended already.
@@ -269,8 +295,15 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.counts.open.dec();
-        lock(&self.shared.ring).leave(self.index, &self.seat);
+        let shared = &self.shared;
+        shared.counts.open.dec();
+        let mut ring = lock(&shared.ring);
+        let was_crowded = ring.is_crowded(shared.most);
+        ring.leave(self.index, &self.seat);
+        drop(ring);
+        if was_crowded {
+            shared.gone.notify_one();
+        }
     }
 }
 
@@ -553,6 +586,28 @@ mod tests {
         assert!(places.place().is_none());
         all.remove(0);
         let _next = enter(&places);
+        assert!(places.place().is_none());
+    }
+
+    /// So one is not refused who comes a moment before they have gone.
+    #[tokio::test(start_paused = true)]
+    async fn o3_a_newcomer_waits_for_those_who_are_leaving() {
+        let places = places(2);
+        let mut all: Vec<_> = (0..2 + LEAVING_AT_A_TIME).map(|_| enter(&places)).collect();
+        let leaves = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            all.remove(0);
+        };
+        let (_next, ()) = tokio::join!(
+            async {
+                places.let_leave().await;
+                enter(&places)
+            },
+            leaves
+        );
+        let begun = tokio::time::Instant::now();
+        places.let_leave().await;
+        assert_eq!(begun.elapsed(), PATIENCE, "nobody goes, and it is not waited for ever");
         assert!(places.place().is_none());
     }
 
