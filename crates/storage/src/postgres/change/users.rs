@@ -130,7 +130,8 @@ pub(in crate::postgres) async fn delete_some(
 ) -> Result<bool, Error> {
     let organisation = organisation.to_bytes();
     let organisation = organisation.as_slice();
-    let statement = connection.prepare(r#"SELECT id FROM "user" WHERE organisation = $1 LIMIT $2"#).await?;
+    let sql = r#"SELECT id FROM "user" WHERE organisation = $1 ORDER BY canonical LIMIT $2"#;
+    let statement = connection.prepare(sql).await?;
     let rows = connection.client.query(&statement, &[&organisation, &big(limit as u64)]).await?;
     let users = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
     let are_some = !users.is_empty();

@@ -119,7 +119,7 @@ pub(in crate::sqlite) fn delete_some(
     limit: usize,
 ) -> Result<bool> {
     let organisation = organisation.to_bytes();
-    let sql = "SELECT id FROM user WHERE organisation = ?1 LIMIT ?2";
+    let sql = "SELECT id FROM user WHERE organisation = ?1 ORDER BY canonical LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
     let users = statement.query_map(params![organisation, limit], |row| row.get(0))?;
     let users = users.collect::<Result<Vec<_>>>()?;
