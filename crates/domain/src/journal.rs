@@ -7,7 +7,7 @@
 //! A commit that is refused for want of space leaves nothing behind and is answered [`StoreError::Full`]; any other
 //! failure leaves the state of the disk unknown, and the journal stops for good (`security.md` D2, D4).
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -32,6 +32,10 @@ const QUEUE: usize = if cfg!(feature = "shuttle") { 16 } else { 16_384 };
 const RESERVED: u64 = QUEUE as u64 / 4;
 /// How many entries share one commit at most.
 const BATCH: usize = 2_048;
+/// How often it is looked whether those have come back who were answered with the last commit.
+const NAPS: u32 = 4;
+/// The longest of these moments, however slow the disk is.
+const LONGEST_NAP: Duration = Duration::from_millis(1);
 
 /// What a login saw of the marks that end sessions. If any has moved when the session is committed, or a name that the
 /// session would show, the account was changed meanwhile and the session is refused.
@@ -222,12 +226,14 @@ pub struct Committed {
     /// The last record of the release log that tells other instances of the batch, if there are others and there is
     /// anything to tell.
     pub logged: Option<LogNumber>,
+    /// How long it took. For a part of that the next commit waits for those who come back.
+    pub took: Duration,
 }
 
 impl From<Vec<Outcome>> for Committed {
     /// What a store answers that nobody else works on.
     fn from(outcomes: Vec<Outcome>) -> Self {
-        Self { outcomes, logged: None }
+        Self { outcomes, logged: None, took: Duration::ZERO }
     }
 }
 
@@ -262,7 +268,7 @@ impl Force for Everywhere {
     }
 
     fn enforce(&mut self, entries: &[Entry], answers: Vec<Answer>, committed: Committed) {
-        let Committed { outcomes, logged } = committed;
+        let Committed { outcomes, logged, .. } = committed;
         let mut waiting = Vec::new();
         for ((entry, outcome), answer) in entries.iter().zip(outcomes).zip(answers) {
             match (entry, outcome) {
@@ -517,6 +523,66 @@ impl<F: FnOnce(String)> Drop for LastWords<F> {
     }
 }
 
+/// Entries that share a commit.
+struct Batch {
+    entries: Vec<Entry>,
+    answers: Vec<Answer>,
+}
+
+impl Batch {
+    fn push(&mut self, Submission { entry, answer }: Submission) {
+        self.entries.push(entry);
+        self.answers.push(answer);
+    }
+
+    /// Takes what waits, as much as there is room for.
+    fn take(&mut self, queue: &mpsc::Receiver<Submission>) {
+        while self.entries.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            self.push(next);
+        }
+    }
+}
+
+/// What the last commit lets expect of the next.
+///
+/// Callers that ask again as soon as they are answered would fall into two groups, one of which waits while the other's
+/// commit is under way: two commits where one could do. So a commit waits a moment for those whom the last has answered: a
+/// quarter of what that took if they go on coming, a sixteenth if nobody comes.
+#[derive(Clone, Copy, Default)]
+struct Rhythm {
+    /// How many were answered, or waited meanwhile.
+    expected: usize,
+    took: Duration,
+}
+
+impl Rhythm {
+    fn gather(self, first: Submission, queue: &mpsc::Receiver<Submission>) -> Batch {
+        let mut batch = Batch { entries: Vec::new(), answers: Vec::new() };
+        batch.push(first);
+        batch.take(queue);
+        let nap = (self.took / (4 * NAPS)).min(LONGEST_NAP);
+        for _ in 0..if nap.is_zero() { 0 } else { NAPS } {
+            let so_far = batch.entries.len();
+            if so_far >= self.expected.min(BATCH) {
+                break;
+            }
+            rest(nap);
+            batch.take(queue);
+            if batch.entries.len() == so_far {
+                break;
+            }
+        }
+        batch
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for: those who come are not known")]
+fn rest(nap: Duration) {
+    thread::sleep(nap);
+}
+
 /// Commits what is submitted until the last sender is gone. Fails when the ledger breaks.
 fn commit_all(
     mut ledger: impl Ledger,
@@ -524,14 +590,9 @@ fn commit_all(
     counts: &Counts,
     queue: &mpsc::Receiver<Submission>,
 ) -> Result<(), String> {
+    let mut rhythm = Rhythm::default();
     while let Ok(first) = queue.recv() {
-        let (mut entries, mut answers) = (vec![first.entry], vec![first.answer]);
-        while entries.len() < BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            entries.push(next.entry);
-            answers.push(next.answer);
-        }
+        let Batch { entries, answers } = rhythm.gather(first, queue);
         counts.waiting.fetch_sub(entries.len() as u64, Ordering::Relaxed);
         force.prepare();
         counts.began.fetch_add(1, Ordering::Relaxed);
@@ -539,6 +600,8 @@ fn commit_all(
         counts.ended.fetch_add(1, Ordering::Relaxed);
         let error = match committed {
             Ok(committed) => {
+                let waiting = counts.waiting.load(Ordering::Relaxed) as usize;
+                rhythm = Rhythm { expected: entries.len() + waiting, took: committed.took };
                 force.enforce(&entries, answers, committed);
                 continue;
             }

@@ -421,6 +421,19 @@ fn many_callers_share_one_commit() {
     assert!(fixture.batches.try_recv().is_err(), "three commits in all");
 }
 
+/// Those who were answered may never come back, and then nobody waits long for them.
+#[test]
+fn who_does_not_come_back_is_not_waited_for() {
+    let rhythm = Rhythm { expected: 5, took: Duration::from_secs(3_600) };
+    let submission = || Submission { entry: Entry::Tick(NOW), answer: super::Answer(oneshot::channel().0) };
+    let (sender, queue) = mpsc::sync_channel(QUEUE);
+    assert_eq!(rhythm.gather(submission(), &queue).entries.len(), 1);
+    (0..2).for_each(|_| sender.try_send(submission()).unwrap());
+    assert_eq!(rhythm.gather(submission(), &queue).entries.len(), 3, "those who did");
+    (0..BATCH + 1).for_each(|_| sender.try_send(submission()).unwrap());
+    assert_eq!(rhythm.gather(submission(), &queue).entries.len(), BATCH, "a batch has an end");
+}
+
 #[test]
 fn an_entry_is_committed_although_its_caller_hung_up() {
     let fixture = Fixture::new();

@@ -56,8 +56,9 @@ impl Ledger for PostgresLedger {
     fn commit(&mut self, batch: &[Entry]) -> Result<Committed, LedgerError> {
         let started = Instant::now();
         let committed = self.runtime.block_on(self.writer.commit(batch))?;
-        self.observer.committed(batch.len(), started.elapsed());
-        Ok(committed)
+        let took = started.elapsed();
+        self.observer.committed(batch.len(), took);
+        Ok(Committed { took, ..committed })
     }
 }
 
@@ -209,7 +210,7 @@ async fn write(
     if logged.is_some() {
         notify(connection);
     }
-    Ok(Some(Committed { outcomes: work.outcomes, logged }))
+    Ok(Some(Committed { logged, ..work.outcomes.into() }))
 }
 
 /// Begins a transaction: locks the chains that are there, writes uses and locks what else is changed of them, and draws

@@ -30,8 +30,9 @@ impl Ledger for SqliteLedger {
     fn commit(&mut self, batch: &[Entry]) -> std::result::Result<Committed, LedgerError> {
         let started = Instant::now();
         let outcomes = self.writer.commit(batch)?;
-        self.observer.committed(batch.len(), started.elapsed());
-        Ok(outcomes.into())
+        let took = started.elapsed();
+        self.observer.committed(batch.len(), took);
+        Ok(Committed { took, ..outcomes.into() })
     }
 }
 
