@@ -183,6 +183,13 @@ pub enum Sight<T> {
     Absent,
 }
 
+/// Somebody whom the table knows and does not forget ([`SessionTable::introduce`]).
+#[derive(Debug)]
+pub struct Introduced {
+    subject: u32,
+    method: Method,
+}
+
 /// A use to be written to the journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Use {
@@ -399,12 +406,33 @@ impl SessionTable {
         self.subjects.with(record.subject(), |subject| (record.past(subject), subject.identity().to_owned()))
     }
 
-    /// Adds a session that the journal has committed. Called by the journal and at start only.
+    /// Adds a session that the journal has committed. Called by the journal only, or before there is one.
     pub fn insert(&self, number: SessionNumber, session: &Session, identity: &Identity) {
-        let tag = tag(&session.digest);
         let subject = self.subjects.join(identity, Terms::of(session));
+        self.add(number, session, subject, identity.method);
+    }
+
+    /// Introduces somebody for whom sessions are going to be read that live as long as this one: to find out who that is costs
+    /// more than to add a session. To be taken back ([`Self::dismiss`]) when all are read.
+    pub fn introduce(&self, session: &Session, identity: &Identity) -> Introduced {
+        Introduced { subject: self.subjects.join(identity, Terms::of(session)), method: identity.method }
+    }
+
+    /// Adds a session of somebody who was introduced, that the store has. Called at start only.
+    pub fn insert_for(&self, who: &Introduced, number: SessionNumber, session: &Session) {
+        self.subjects.join_again(who.subject);
+        self.add(number, session, who.subject, who.method);
+    }
+
+    /// Takes an introduction back: somebody without sessions may be forgotten again.
+    pub fn dismiss(&self, who: &Introduced) {
+        self.subjects.leave(who.subject);
+    }
+
+    fn add(&self, number: SessionNumber, session: &Session, subject: u32, method: Method) {
+        let tag = tag(&session.digest);
         let record = Record::new(tag, number, session.issued_at, subject).last_used(session.last_used_at);
-        self.held(identity.method).fetch_add(1, Ordering::Relaxed);
+        self.held(method).fetch_add(1, Ordering::Relaxed);
         write(self.shard(tag)).insert(record);
     }
 

@@ -347,6 +347,11 @@ impl Subjects {
         place * PARTS as u32 + part as u32
     }
 
+    /// One more session speaks for a subject for which one does already.
+    pub(super) fn join_again(&self, number: u32) {
+        self.with(number, |subject| subject.sessions.fetch_add(1, Ordering::Relaxed));
+    }
+
     /// A session no longer speaks for a subject. Says how that had logged in.
     pub(super) fn leave(&self, number: u32) -> Option<Method> {
         self.with(number, |subject| {

@@ -414,6 +414,31 @@ fn subjects_are_forgotten_when_no_session_speaks_for_them() {
     assert!(table.peek(&digest(3), after(0)).is_none(), "who comes back can be ended again");
 }
 
+/// Who was introduced is there until the introduction is taken back, whatever becomes of the sessions.
+#[test]
+fn who_was_introduced_is_not_forgotten() {
+    let table = SessionTable::default();
+    let who = table.introduce(&session(1, None, HOUR), &somebody());
+    let known = || table.subjects.known().0.len();
+    table.forget_unused_subjects();
+    assert_eq!(known(), 1, "before the first session");
+    table.insert_for(&who, SessionNumber(1), &session(1, None, HOUR));
+    table.insert(SessionNumber(2), &session(2, None, HOUR), &somebody());
+    assert_eq!(table.peek(&digest(1), after(0)).unwrap().identity, somebody());
+    assert_eq!((known(), table.count().password), (1, 2), "it is the same");
+    [1, 2].iter().for_each(|token| table.remove(digest(*token).session()));
+    table.forget_unused_subjects();
+    assert_eq!(known(), 1, "there may be more");
+    table.insert_for(&who, SessionNumber(3), &session(3, None, HOUR));
+    table.dismiss(&who);
+    table.forget_unused_subjects();
+    table.end(User(user(1)), SessionNumber(3));
+    assert_eq!((known(), table.peek(&digest(3), after(0)).is_none()), (1, true));
+    table.remove(digest(3).session());
+    table.forget_unused_subjects();
+    assert_eq!(known(), 0);
+}
+
 /// The numbers of a list, page by page.
 fn listed(table: &SessionTable, of: u8, filter: &SessionFilter, limit: usize, now: Timestamp) -> Vec<u64> {
     let (mut found, mut after) = (Vec::new(), None);
