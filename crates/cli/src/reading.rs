@@ -12,7 +12,7 @@ use std::{
 use doorward_domain::{
     clock::Clock,
     journal::{Entry, Journal, StoreError},
-    session::{Departed, SessionNumber},
+    session::Departed,
     session_table::SessionTable,
     sessions::{Progress, Reading},
 };
@@ -111,7 +111,6 @@ fn run(work: Work, is_stopping: &AtomicBool, runtime: &Handle) {
     }
 }
 
-async fn forget(journal: &Journal, ended: &[SessionNumber], clock: &Clock) -> Result<(), StoreError> {
-    let sessions = ended.iter().map(|number| Departed { number: *number, known: None }).collect();
-    journal.submit(Entry::Forget { sessions, at: clock.now() }).await.map(drop)
+async fn forget(journal: &Journal, ended: &[Departed], clock: &Clock) -> Result<(), StoreError> {
+    journal.submit(Entry::Forget { sessions: ended.to_vec(), at: clock.now() }).await.map(drop)
 }

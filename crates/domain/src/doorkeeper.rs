@@ -406,9 +406,8 @@ impl Doorkeeper {
         self.parts.attempts.forget_old(now).await?;
         loop {
             let departed = |(_, past): &(SessionId, PastSession)| {
-                let PastSession { number, last_used_at, .. } = *past;
-                let known = |organisation| Some((organisation, last_used_at));
-                past.organisation.map(|organisation| Departed { number, known: known(organisation) })
+                let PastSession { number, organisation, last_used_at, .. } = *past;
+                organisation.is_some().then_some(Departed { number, organisation, last_used_at })
             };
             let (sessions, some): (Vec<_>, usize) = {
                 let unswept = lock(&self.unswept);

@@ -99,9 +99,10 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Departed {
     /// Its number.
     pub number: SessionNumber,
-    /// What memory knows better than the store: its organisation, and when it was last used. `None` of a session that was
-    /// not in memory.
-    pub known: Option<(OrganisationId, Timestamp)>,
+    /// Its organisation; `None` if only the store knows.
+    pub organisation: Option<OrganisationId>,
+    /// When it was last used, of which the store may not know.
+    pub last_used_at: Timestamp,
 }
 
 /// What is remembered of a session whether or not it is live, to tell how it ended.

@@ -93,9 +93,10 @@ impl SqliteStore {
     fn open_in(folder: Folder, tell: &mut dyn FnMut(i64, i64)) -> Result<Self, OpenError> {
         let database = folder.database();
         let (connection, upgraded) = schema::open(&database, tell)?;
-        let (state, kind) =
-            JournalState::read(&connection).map_err(|error| OpenError::from_sqlite(&database, error))?;
-        let writer = Writer { connection, state, remembered: Remembered::default(), folder };
+        let sqlite = |error| OpenError::from_sqlite(&database, error);
+        let (state, kind) = JournalState::read(&connection).map_err(sqlite)?;
+        let remembered = Remembered::read(&connection).map_err(sqlite)?;
+        let writer = Writer { connection, state, remembered, folder };
         Ok(Self { kind, upgraded, writer })
     }
 

@@ -358,7 +358,11 @@ fn what_ends_nothing_changes_nothing_in_the_table() {
         Entry::Rehash { organisation: ORGANISATION, user: ZOE, from: hash.clone(), to: hash },
         Entry::Record(audit(Event::PasswordLogin)),
         Entry::Forget {
-            sessions: vec![Departed { number: SessionNumber(1), known: Some((ORGANISATION, NOW)) }],
+            sessions: vec![Departed {
+                number: SessionNumber(1),
+                organisation: Some(ORGANISATION),
+                last_used_at: NOW,
+            }],
             at: NOW,
         },
         Entry::ForgetRecords { before: NOW, limit: 1 },

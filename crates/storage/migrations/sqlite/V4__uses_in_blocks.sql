@@ -1,6 +1,14 @@
--- The last uses of sessions, 128 to a row: most are written in the order of the sessions' numbers, and then a row is
--- written once for many of them. Three rows stand on one page. A row is made with the first use of one of its sessions,
--- and goes with the last of them.
+-- Uses of sessions as they come. What was last known of a session is the latest of what stands here, what stands in its block
+-- below, and its issue.
+CREATE TABLE session_use_log (
+    id   INTEGER PRIMARY KEY,
+    -- For each use the number of the session and a time, of eight bytes each, the highest first.
+    uses BLOB NOT NULL CHECK (length(uses) % 16 = 0)
+) STRICT;
+
+-- The last uses of sessions, 128 to a row, as far as they have been brought here from the log: in the order of the sessions'
+-- numbers, so that a row is written once for many of them. Three rows stand on one page. A row is made with the first use of
+-- one of its sessions, and goes with the last of them.
 CREATE TABLE session_use_block (
     -- The numbers of its sessions divided by 128.
     block        INTEGER PRIMARY KEY,

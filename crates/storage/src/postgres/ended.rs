@@ -17,8 +17,10 @@ pub(super) struct Ended {
     pub(super) number: SessionNumber,
     /// When it was found to have ended.
     pub(super) at: Timestamp,
-    /// What is known better in memory: to whom it belonged, and its last use.
-    pub(super) known: Option<(OrganisationId, Timestamp)>,
+    /// To whom it belonged, where memory knows it.
+    pub(super) organisation: Option<OrganisationId>,
+    /// Its last use, as far as memory knows of it.
+    pub(super) last_used_at: Timestamp,
     /// Whether it was released, and by whom if not by its holder.
     pub(super) released: Option<Option<UserId>>,
 }
@@ -56,10 +58,9 @@ pub(super) async fn end(connection: &mut Connection, ended: Vec<Ended>) -> Resul
     let numbers: Vec<_> = ended.iter().map(|ended| big(ended.number.0)).collect();
     let organisations: Vec<_> = ended
         .iter()
-        .map(|ended| ended.known.map(|(organisation, _)| organisation.to_bytes().to_vec()))
+        .map(|ended| ended.organisation.map(|organisation| organisation.to_bytes().to_vec()))
         .collect();
-    let used_at: Vec<_> =
-        ended.iter().map(|ended| ended.known.map(|(_, used_at)| used_at.as_millis())).collect();
+    let used_at: Vec<_> = ended.iter().map(|ended| ended.last_used_at.as_millis()).collect();
     let at: Vec<_> = ended.iter().map(|ended| ended.at.as_millis()).collect();
     let are_released: Vec<_> = ended.iter().map(|ended| ended.released.is_some()).collect();
     let released_by: Vec<_> =

@@ -370,13 +370,18 @@ impl<'a> Work<'a> {
             }
             Entry::Release { number, last_used_at, audit, .. } => {
                 // A session that is gone already has ended too.
-                let known = audit.organisation.map(|organisation| (organisation, *last_used_at));
-                self.ended.push(Ended { number: *number, at: audit.at, known, released: Some(audit.actor) });
+                self.ended.push(Ended {
+                    number: *number,
+                    at: audit.at,
+                    organisation: audit.organisation,
+                    last_used_at: *last_used_at,
+                    released: Some(audit.actor),
+                });
                 self.forgotten.add(audit.at, 2);
             }
             Entry::Forget { sessions, at } => {
-                for Departed { number, known } in sessions {
-                    self.ended.push(Ended { number: *number, at: *at, known: *known, released: None });
+                for Departed { number, organisation, last_used_at } in sessions.iter().copied() {
+                    self.ended.push(Ended { number, at: *at, organisation, last_used_at, released: None });
                 }
                 // Twice as many as come, so that the oldest go however many there are.
                 self.forgotten.add(*at, 2 * sessions.len());

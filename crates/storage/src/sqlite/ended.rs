@@ -7,24 +7,35 @@ use doorward_domain::{
     change::{Change, EndCause},
     clock::Timestamp,
     id::{KeyId, OrganisationId, SessionId, UnitId, UserId},
-    session::{Method, PastSession, REMEMBERED_FOR, Scope, SessionNumber},
+    session::{Departed, Method, PastSession, REMEMBERED_FOR, Scope, SessionNumber},
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::uses::Vacated;
+use super::uses::{self, Vacated};
 
 /// What ends a session for good, beside its own time.
 pub(super) struct Ended {
     pub(super) number: SessionNumber,
     /// When it was found to have ended.
     pub(super) at: Timestamp,
-    /// What is known better in memory: to whom it belonged, and its last use.
-    pub(super) known: Option<(OrganisationId, Timestamp)>,
+    /// To whom it belonged, where memory knows it.
+    pub(super) organisation: Option<OrganisationId>,
+    /// Its last use, as far as memory knows of it.
+    pub(super) last_used_at: Timestamp,
     /// Whether it was released, and by whom if not by its holder.
     pub(super) released: Option<Option<UserId>>,
 }
 
-/// Deletes a session and remembers it, if it is there. Its last use goes when `vacated` deletes what is empty.
+impl Ended {
+    /// One that has ended by itself or with others.
+    pub(super) fn of(departed: &Departed, at: Timestamp) -> Self {
+        let Departed { number, organisation, last_used_at } = *departed;
+        Self { number, at, organisation, last_used_at, released: None }
+    }
+}
+
+/// Deletes a session and remembers it, if it is there. Its last use goes when `vacated` deletes what is empty, and with the
+/// log.
 pub(super) fn end(connection: &Connection, ended: &Ended, vacated: &mut Vacated) -> Result<()> {
     let sql = "
         INSERT OR IGNORE INTO ended_session (session, number, organisation, unit, user, key, issued_at, last_used_at,
@@ -33,13 +44,13 @@ pub(super) fn end(connection: &Connection, ended: &Ended, vacated: &mut Vacated)
                coalesce(?2, (SELECT organisation FROM user WHERE id = session.user),
                         (SELECT organisation FROM unit WHERE id = session.unit)),
                unit, user, key, issued_at,
-               max(doorward_last_use(number, issued_at, session_use_block.last_used_at), coalesce(?3, 0)),
+               max(doorward_last_use(number, issued_at, session_use_block.last_used_at), ?3),
                idle_ms, ends_at, ?4, CASE WHEN ?5 THEN ?4 END, ?6
         FROM session LEFT JOIN session_use_block ON block = number / 128 WHERE number = ?1";
     connection.prepare_cached(sql)?.execute(params![
         ended.number.0,
-        ended.known.map(|(organisation, _)| organisation.to_bytes()),
-        ended.known.map(|(_, last_used_at)| last_used_at.as_millis()),
+        ended.organisation.map(OrganisationId::to_bytes),
+        ended.last_used_at.as_millis(),
         ended.at.as_millis(),
         ended.released.is_some(),
         ended.released.flatten().map(UserId::to_bytes),
@@ -55,6 +66,7 @@ pub(super) fn end(connection: &Connection, ended: &Ended, vacated: &mut Vacated)
 /// Ends all sessions for good, because the data were restored from a backup, and remembers them. The numbers go on from
 /// where they were, so that none is given a second time.
 pub(super) fn end_all(connection: &Connection, at: Timestamp) -> Result<()> {
+    uses::fold_all(connection)?;
     let remember = "
         INSERT OR IGNORE INTO ended_session (session, number, organisation, unit, user, key, issued_at, last_used_at,
                                              idle_ms, ends_at, at)

@@ -8,7 +8,7 @@ use doorward_domain::{
     id::{KeyId, UnitId, UserId},
     journal::{Committed, Entry, KeyUse, Ledger, LedgerError, Outcome, Seen},
     observer::Observer,
-    session::{Departed, Identity, Method, Session, SessionNumber},
+    session::{Identity, Method, Session, SessionNumber},
 };
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
@@ -76,12 +76,16 @@ fn commit_remembering(
     let mut accounts = std::mem::take(&mut remembered.accounts);
     let mut state = *committed;
     let (mut ends, mut vacated) = (audit::Ends::default(), uses::Vacated::default());
+    let mut written = uses::Written::default();
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let outcomes = batch
         .iter()
-        .map(|entry| state.write(&mut transaction, &mut ends, &mut vacated, &mut accounts, entry))
+        .map(|entry| {
+            state.write(&mut transaction, &mut ends, &mut vacated, &mut written, &mut accounts, entry)
+        })
         .collect::<Result<Vec<_>>>()?;
     forget_ended(&transaction, batch)?;
+    remembered.log.fold_some(&transaction, &mut written)?;
     vacated.delete_empty(&transaction)?;
     ends.save(&transaction)?;
     if state != *committed {
@@ -89,6 +93,7 @@ fn commit_remembering(
     }
     transaction.commit()?;
     (*committed, remembered.accounts) = (state, accounts);
+    remembered.log.advance(written);
     Ok(outcomes)
 }
 
@@ -109,6 +114,13 @@ fn forget_ended(connection: &Connection, batch: &[Entry]) -> Result<()> {
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     accounts: Accounts,
+    log: uses::Log,
+}
+
+impl Remembered {
+    pub(super) fn read(connection: &Connection) -> Result<Self> {
+        Ok(Self { accounts: Accounts::default(), log: uses::Log::read(connection)? })
+    }
 }
 
 /// Accounts that are as a login saw them, until the directory changes.
@@ -193,6 +205,7 @@ impl JournalState {
         transaction: &mut Transaction<'_>,
         ends: &mut audit::Ends,
         vacated: &mut uses::Vacated,
+        written: &mut uses::Written,
         accounts: &mut Accounts,
         entry: &Entry,
     ) -> Result<Outcome> {
@@ -211,9 +224,13 @@ impl JournalState {
             }
             Entry::Release { number, last_used_at, audit, .. } => {
                 // A session that is gone already has ended too.
-                let known = audit.organisation.map(|organisation| (organisation, *last_used_at));
-                let released = Some(audit.actor);
-                let ended = Ended { number: *number, at: audit.at, known, released };
+                let ended = Ended {
+                    number: *number,
+                    at: audit.at,
+                    organisation: audit.organisation,
+                    last_used_at: *last_used_at,
+                    released: Some(audit.actor),
+                };
                 ended::end(transaction, &ended, vacated)?;
                 Some(audit)
             }
@@ -237,8 +254,7 @@ impl JournalState {
             }
             Entry::Record(audit) => Some(audit),
             Entry::Uses(uses) => {
-                let uses = uses.iter().map(|used| (used.number, used.last_used_at));
-                uses::note(transaction, uses)?;
+                written.log(transaction, uses)?;
                 None
             }
             Entry::KeyUses(uses) => {
@@ -255,9 +271,8 @@ impl JournalState {
                 change::delete_users(transaction, *organisation, *limit)?.then_some(audit)
             }
             Entry::Forget { sessions, at } => {
-                for Departed { number, known } in sessions {
-                    let ended = Ended { number: *number, at: *at, known: *known, released: None };
-                    ended::end(transaction, &ended, vacated)?;
+                for departed in sessions {
+                    ended::end(transaction, &Ended::of(departed, *at), vacated)?;
                 }
                 // Twice as many as come, so that the oldest go however many there are.
                 ended::forget(transaction, *at, 2 * sessions.len())?;

@@ -15,8 +15,8 @@ use doorward_domain::{
     clock::Timestamp,
     credential::TokenDigest,
     id::{KeyId, OrganisationId, UnitId, UserId},
-    session::{Identity, Method, Session, SessionNumber},
-    session_table::SessionTable,
+    session::{Departed, Identity, Method, Session, SessionNumber},
+    session_table::{Introduced, SessionTable},
     sessions::Progress,
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
@@ -26,7 +26,7 @@ use super::{
     ended::{self, Ended},
     error::is_full,
     schema,
-    uses::{self, Uses},
+    uses::{self, Logged, Uses},
 };
 
 /// How many sessions are read at once.
@@ -43,9 +43,10 @@ impl SqliteStore {
             let connection = schema::open_reader(&database)?;
             let first: Option<u64> =
                 connection.query_row("SELECT min(number) FROM session", [], |row| row.get(0))?;
-            Ok((connection, first))
+            let logged = uses::read_log(&connection)?;
+            Ok((connection, first, logged))
         };
-        let (connection, first) = open().map_err(|error| OpenError::from_sqlite(&database, error))?;
+        let (connection, first, logged) = open().map_err(|error| OpenError::from_sqlite(&database, error))?;
         let end = self.writer.state.next().0;
         // None are left to be read where there are none.
         let first = first.unwrap_or(end);
@@ -59,6 +60,7 @@ impl SqliteStore {
             read: 0,
             live: 0,
             ended: Vec::new(),
+            logged,
         })
     }
 
@@ -72,7 +74,7 @@ impl SqliteStore {
     }
 
     /// Deletes sessions that have ended, before anybody works with the store.
-    pub fn forget(&self, ended: &[SessionNumber], now: Timestamp) -> std::result::Result<(), OpenError> {
+    pub fn forget(&self, ended: &[Departed], now: Timestamp) -> std::result::Result<(), OpenError> {
         let connection = &self.writer.connection;
         match ended.chunks(CHUNK).try_for_each(|chunk| delete(connection, chunk, now)) {
             // It can wait for the next start: what has ended is no less ended for taking up space.
@@ -95,10 +97,14 @@ pub struct SessionReader {
     end: u64,
     read: u64,
     live: u64,
-    ended: Vec<SessionNumber>,
+    ended: Vec<Departed>,
+    /// What is not in the blocks of uses yet, in the order of the sessions' numbers.
+    logged: Vec<Logged>,
 }
 
 type Who = (UserId, UnitId, Option<KeyId>);
+/// The idle time and the longest life of sessions, in milliseconds.
+type Terms = (Option<u64>, u64);
 
 impl SessionReader {
     /// Reads some more sessions, and puts those that are live at `now` into the table; `false` if there are no more. `now`
@@ -115,7 +121,12 @@ impl SessionReader {
         limit: u32,
     ) -> std::result::Result<bool, OpenError> {
         let read = fill(self, table, now, limit);
-        read.map_err(|error| OpenError::from_sqlite(&self.database, error))
+        let is_more = read.map_err(|error| OpenError::from_sqlite(&self.database, error))?;
+        if !is_more {
+            std::mem::take(&mut self.people).dismiss(table);
+            self.logged = Vec::new();
+        }
+        Ok(is_more)
     }
 
     /// How far it is.
@@ -136,13 +147,13 @@ impl SessionReader {
     }
 
     /// Takes those that were not live, which are to be forgotten.
-    pub fn take_ended(&mut self) -> Vec<SessionNumber> {
+    pub fn take_ended(&mut self) -> Vec<Departed> {
         std::mem::take(&mut self.ended)
     }
 }
 
 fn fill(reader: &mut SessionReader, table: &SessionTable, now: Timestamp, limit: u32) -> Result<bool> {
-    let SessionReader { connection, people, next, end, read, live, ended, .. } = reader;
+    let SessionReader { connection, people, next, end, read, live, ended, logged, .. } = reader;
     // Both are in the order of the numbers, so that walking through them side by side does without a search for each.
     let sql = "
         SELECT number, digest, user, unit, key, issued_at, idle_ms, ends_at
@@ -150,19 +161,18 @@ fn fill(reader: &mut SessionReader, table: &SessionTable, now: Timestamp, limit:
     let mut statement = connection.prepare_cached(sql)?;
     let mut sessions = statement.query(params![*next, *end, limit])?;
     let mut statement = uses::prepare(connection)?;
-    let mut uses = Uses::begin(&mut statement, SessionNumber(*next))?;
+    let mut uses = Uses::begin(&mut statement, logged, SessionNumber(*next))?;
     let mut count = 0;
     while let Some(row) = sessions.next()? {
         let number = SessionNumber(row.get(0)?);
         let session = read_session(row, uses.find(number)?)?;
         let who = (UserId::from_bytes(row.get(2)?), UnitId::from_bytes(row.get(3)?), read_key(row)?);
-        let subject = people.find(connection, who)?;
-        match subject {
-            Some((identity, mark)) if number > *mark && now < session.expires_at() => {
-                table.insert(number, &session, identity);
+        match people.find(connection, table, who, &session)? {
+            Some((who, mark)) if number > *mark && now < session.expires_at() => {
+                table.insert_for(who, number, &session);
                 *live += 1;
             }
-            _ => ended.push(number),
+            _ => ended.push(Departed { number, organisation: None, last_used_at: session.last_used_at }),
         }
         *next = number.0 + 1;
         count += 1;
@@ -196,7 +206,7 @@ fn read_session(row: &Row<'_>, used_at: Option<Timestamp>) -> Result<Session> {
 struct People {
     /// `None` if one of the rows is gone. With it the number up to which its sessions have ended, by whichever mark is
     /// highest.
-    subjects: HashMap<Who, Option<(Identity, SessionNumber)>>,
+    subjects: HashMap<(Who, Terms), Option<(Introduced, SessionNumber)>>,
     organisations: HashMap<[u8; 16], Option<Organisation>>,
     units: HashMap<UnitId, Option<Part>>,
     users: HashMap<UserId, Option<Part>>,
@@ -218,10 +228,19 @@ struct Part {
 }
 
 impl People {
-    /// The identity of a user in a unit by this key or by password, and the number up to which its sessions have ended.
-    fn find(&mut self, connection: &Connection, who: Who) -> Result<Option<&(Identity, SessionNumber)>> {
+    /// A user in a unit by this key or by password, introduced for sessions like this one, and the number up to which such
+    /// have ended.
+    fn find(
+        &mut self,
+        connection: &Connection,
+        table: &SessionTable,
+        who: Who,
+        session: &Session,
+    ) -> Result<Option<&(Introduced, SessionNumber)>> {
         let Self { subjects, organisations, units, users } = self;
-        let vacant = match subjects.entry(who) {
+        let millis = |time: Duration| time.as_millis() as u64;
+        let terms = (session.idle.map(millis), millis(session.ends_at.since(session.issued_at)));
+        let vacant = match subjects.entry((who, terms)) {
             Entry::Occupied(known) => return Ok(known.into_mut().as_ref()),
             Entry::Vacant(vacant) => vacant,
         };
@@ -266,11 +285,19 @@ impl People {
                     username: by_user.name.clone(),
                     method: key.map_or(Method::Password, Method::WebApiKey),
                 };
-                Some((identity, SessionNumber(marks.into_iter().max().unwrap_or_default())))
+                let mark = SessionNumber(marks.into_iter().max().unwrap_or_default());
+                Some((table.introduce(session, &identity), mark))
             }
             _ => None,
         };
         Ok(vacant.insert(found).as_ref())
+    }
+
+    /// Takes all introductions back.
+    fn dismiss(self, table: &SessionTable) {
+        for (who, _) in self.subjects.into_values().flatten() {
+            table.dismiss(&who);
+        }
     }
 }
 
@@ -290,12 +317,11 @@ fn read_part(row: &Row<'_>) -> Result<Part> {
     Ok(Part { organisation: row.get(0)?, name: row.get(1)?, ended: row.get(2)? })
 }
 
-fn delete(connection: &Connection, numbers: &[SessionNumber], now: Timestamp) -> Result<()> {
+fn delete(connection: &Connection, departed: &[Departed], now: Timestamp) -> Result<()> {
     let transaction = connection.unchecked_transaction()?;
     let mut vacated = uses::Vacated::default();
-    for number in numbers {
-        let ended = Ended { number: *number, at: now, known: None, released: None };
-        ended::end(&transaction, &ended, &mut vacated)?;
+    for departed in departed {
+        ended::end(&transaction, &Ended::of(departed, now), &mut vacated)?;
     }
     vacated.delete_empty(&transaction)?;
     transaction.commit()

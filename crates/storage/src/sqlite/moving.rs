@@ -14,8 +14,13 @@ pub(crate) struct Departure<'a> {
 
 impl<'a> Departure<'a> {
     pub(crate) fn begin(store: &'a SqliteStore) -> Result<Self, OpenError> {
-        let snapshot = store.writer.connection.unchecked_transaction();
-        let snapshot = snapshot.map_err(|error| from_sqlite(store, error))?;
+        let begin = || {
+            // What is read of uses is what is in the blocks.
+            let snapshot = store.writer.connection.unchecked_transaction()?;
+            uses::fold_all(&snapshot)?;
+            Ok(snapshot)
+        };
+        let snapshot = begin().map_err(|error| from_sqlite(store, error))?;
         Ok(Self { store, snapshot })
     }
 

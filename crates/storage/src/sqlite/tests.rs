@@ -15,7 +15,7 @@ mod restoring;
 mod upgrading;
 mod using;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use doorward_domain::{
     audit::{AuditRecord, Event, Origin, Reason},
@@ -25,7 +25,7 @@ use doorward_domain::{
     id::{KeyId, OrganisationId, UnitId, UserId},
     journal::{Entry, Outcome},
     session::{Method, Scope, SessionNumber},
-    session_table::{SHARDS, SessionTable, Use},
+    session_table::SessionTable,
 };
 use doorward_testkit::conformance::company::*;
 use tempfile::TempDir;
@@ -56,15 +56,12 @@ fn release(number: u64) -> Entry {
 
 /// Uses of sessions, by number and time.
 fn uses_of(uses: &[(u64, i64)]) -> Entry {
-    let used = |(number, millis): &(u64, i64)| -> Use {
-        let Entry::Issue { session, identity, .. } = issue(0) else { unreachable!() };
-        let table = SessionTable::default();
-        table.insert(SessionNumber(*number), &session, &identity);
-        assert!(table.slide(&session.digest, at(*millis)).is_some());
-        let mut due = (0..SHARDS).flat_map(|shard| table.due_uses(shard, at(*millis), Duration::ZERO));
-        due.next().unwrap()
+    let used = |(number, millis): &(u64, i64)| {
+        let entry = doorward_testkit::conformance::company::uses_of(SessionNumber(*number), 0, at(*millis));
+        let Entry::Uses(uses) = entry else { unreachable!() };
+        uses
     };
-    Entry::Uses(uses.iter().map(used).collect())
+    Entry::Uses(uses.iter().flat_map(used).collect())
 }
 
 fn apply(store: &mut SqliteStore, entry: Entry) -> Outcome {

@@ -243,7 +243,7 @@ impl<S: Store> Known<S> {
                 }
                 _ => {
                     let (number, _) = self.some_session(dice);
-                    let departed = Departed { number, known: Some((ACME, now)) };
+                    let departed = Departed { number, organisation: Some(ACME), last_used_at: now };
                     Entry::Forget { sessions: vec![departed], at: now }
                 }
             },

@@ -472,8 +472,8 @@ async fn full_company<S: Store>() -> S {
     }
     let entries = [create, rules, rotate, used, by_key, issue(3)];
     let mut outcomes = store.apply(&entries).await.unwrap();
-    let released = release(number(outcomes[5]), 3);
-    outcomes.extend(store.apply(&[released, changed(end)]).await.unwrap());
+    let more = [release(number(outcomes[5]), 3), uses_of(number(outcomes[3]), 1, at(3)), changed(end)];
+    outcomes.extend(store.apply(&more).await.unwrap());
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Committed(_))), "{outcomes:?}");
     let tables = store.contents().await;
     assert!(tables.values().all(|rows| !rows.is_empty()), "a table is empty: {tables:?}");

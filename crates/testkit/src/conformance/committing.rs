@@ -1,7 +1,5 @@
 //! What becomes of entries: every outcome, numbers, times, and that what is not committed leaves nothing behind.
 
-use std::time::Duration;
-
 use doorward_domain::{
     audit::Event,
     directory::{Directory, NameLookup, Status},
@@ -9,7 +7,6 @@ use doorward_domain::{
     journal::{Entry, Outcome, Seen, Unique},
     resource::{Key, Unit, User},
     session::{Method, Scope},
-    session_table::SessionTable,
 };
 
 use super::{company::*, *};
@@ -181,18 +178,9 @@ pub(super) async fn a_rehash_replaces_only_the_hash_that_was_verified<S: Store>(
 pub(super) async fn t3_a_use_never_creates_and_never_goes_back<S: Store>() {
     let mut store = company::<S>().await;
     let [first, second] = numbers(store.apply(&[issue(1), issue(2)]).await.unwrap());
-    let used = SessionTable::default();
-    for (number, token) in [(first, 1), (second, 2)] {
-        let Entry::Issue { session, identity, .. } = issue(token) else { unreachable!() };
-        used.insert(number, &session, &identity);
-    }
-    let uses = |now: i64| {
-        [1, 2].iter().for_each(|token| assert!(used.slide(&digest(*token), at(now)).is_some()));
-        let shards = 0..doorward_domain::session_table::SHARDS;
-        Entry::Uses(shards.flat_map(|shard| used.due_uses(shard, at(now), Duration::ZERO)).collect())
-    };
-    let (early, late) = (uses(1_000), uses(2_000));
-    store.apply(&[release(first, 1), late, early]).await.unwrap();
+    let uses = |now| [uses_of(first, 1, at(now)), uses_of(second, 2, at(now))];
+    let entries: Vec<_> = [release(first, 1)].into_iter().chain(uses(2_000)).chain(uses(1_000)).collect();
+    store.apply(&entries).await.unwrap();
     assert_eq!(live_tokens(&mut store, at(2_000)).await, [2]);
     let found = store.find_live(&[digest(2)], at(2_000)).await.remove(0).unwrap();
     assert_eq!(found.last_used_at, at(2_000));

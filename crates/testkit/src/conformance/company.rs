@@ -17,6 +17,7 @@ use doorward_domain::{
     passwords::PasswordHash,
     resource::{Classification, Key, NewSecret, Organisation, Unit, User},
     session::{Departed, Identity, Method, Scope, Session, SessionNumber},
+    session_table::{SHARDS, SessionTable},
 };
 
 pub const ACME: OrganisationId = OrganisationId::from_bytes([1; 16]);
@@ -212,13 +213,22 @@ pub fn issue(token: u8) -> Entry {
     issue_by(Method::Password, token, NOTHING_ENDED)
 }
 
+/// The use of a session, as the table tells the journal of it.
+pub fn uses_of(number: SessionNumber, token: u8, time: Timestamp) -> Entry {
+    let Entry::Issue { session, identity, .. } = issue(token) else { unreachable!() };
+    let table = SessionTable::default();
+    table.insert(number, &session, &identity);
+    assert!(table.slide(&session.digest, time).is_some());
+    Entry::Uses((0..SHARDS).flat_map(|shard| table.due_uses(shard, time, Duration::ZERO)).collect())
+}
+
 pub fn release(number: SessionNumber, token: u8) -> Entry {
     let session = digest(token).session();
     Entry::Release { number, session, last_used_at: at(0), audit: audit(Event::Release) }
 }
 
 pub fn forget(numbers: &[SessionNumber]) -> Entry {
-    let departed = |number| Departed { number, known: Some((ACME, at(0))) };
+    let departed = |number| Departed { number, organisation: Some(ACME), last_used_at: at(0) };
     Entry::Forget { sessions: numbers.iter().copied().map(departed).collect(), at: at(0) }
 }
 

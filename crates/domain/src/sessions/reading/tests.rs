@@ -164,7 +164,10 @@ fn tokens_are_issued_and_released_while_others_are_read() {
         Entry::Uses(Vec::new()),
         Entry::KeyUses(Vec::new()),
         Entry::Tick(NOW),
-        Entry::Forget { sessions: vec![Departed { number: SessionNumber(5), known: None }], at: NOW },
+        Entry::Forget {
+            sessions: vec![Departed { number: SessionNumber(5), organisation: None, last_used_at: NOW }],
+            at: NOW,
+        },
         Entry::Release {
             number: SessionNumber(1),
             session: digest(1).session(),

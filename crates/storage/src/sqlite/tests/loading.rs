@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileExt, sync::Arc};
 
-use doorward_domain::{catalogue::Catalogue, observer::NoObserver, sessions::Progress};
+use doorward_domain::{catalogue::Catalogue, observer::NoObserver, session::Departed, sessions::Progress};
 
 use super::*;
 use crate::OpenError;
@@ -96,7 +96,8 @@ fn what_is_done_while_sessions_are_read_is_neither_undone_nor_done_twice() {
     assert!(!reader.read_some(&table, now, 2).unwrap());
     let read: Vec<_> = (0..10).filter(|token| table.peek(&digest(*token), now).is_some()).collect();
     assert_eq!(read, [0, 1, 2, 4], "0 and 1 had been read, 5 and 6 are not its business");
-    assert_eq!(reader.take_ended(), [SessionNumber(4)]);
+    let ended = Departed { number: SessionNumber(4), organisation: None, last_used_at: at(0) };
+    assert_eq!(reader.take_ended(), [ended]);
     assert_eq!(reader.progress(), Progress { read: 5, percent: 100 });
 }
 

@@ -18,6 +18,12 @@ fn last_uses<const N: usize>(store: &SqliteStore, tokens: [u8; N]) -> [Option<i6
     tokens.map(|token| table.peek(&digest(token), at(0)).map(|live| since(live.last_used_at)))
 }
 
+/// Puts all uses where they are when there are many.
+fn fold(store: &SqliteStore) {
+    uses::fold_all(&store.writer.connection).unwrap();
+    assert_eq!(count(store, "session_use_log"), 0);
+}
+
 /// The blocks that there are.
 fn blocks(store: &SqliteStore) -> Vec<i64> {
     let mut blocks =
@@ -34,7 +40,10 @@ fn uses_of_several_blocks_are_kept_in_whatever_order_they_come() {
     let expected = [Some(4), Some(8), Some(0), Some(5), Some(7), Some(0), Some(3), Some(6)];
     let tokens = [1, 2, 3, 127, 128, 129, 200, 255];
     assert_eq!(last_uses(&store, tokens), expected);
-    assert_eq!(last_uses(&reopen(store, &folder), tokens), expected, "and survive reopening");
+    let store = reopen(store, &folder);
+    assert_eq!(last_uses(&store, tokens), expected, "and survive reopening");
+    fold(&store);
+    assert_eq!((blocks(&store), last_uses(&store, tokens)), (vec![0, 1], expected));
 }
 
 #[test]
@@ -44,6 +53,9 @@ fn an_older_use_does_not_replace_a_later_one() {
         .apply(&[uses_of(&[(1, 9), (1, 4), (2, 5)]), uses_of(&[(2, 9), (1, 8)]), uses_of(&[(2, 1)])])
         .unwrap();
     assert_eq!(last_uses(&store, [1, 2, 3]), [Some(9), Some(9), Some(0)]);
+    fold(&store);
+    apply(&mut store, uses_of(&[(1, 8), (2, 10)]));
+    assert_eq!(last_uses(&store, [1, 2, 3]), [Some(9), Some(10), Some(0)]);
 }
 
 /// One that is brought from elsewhere has been used since.
@@ -70,11 +82,13 @@ fn a_block_goes_with_its_last_session() {
             forget(&(2..127).map(SessionNumber).collect::<Vec<_>>()),
         ])
         .unwrap();
+    fold(&store);
     assert_eq!(blocks(&store), [0, 1]);
     apply(&mut store, release(127));
     assert_eq!((blocks(&store), last_uses(&store, [1, 127])), (vec![0, 1], [Some(1), None]));
     // A use that comes late, in the same batch.
     store.apply(&[release(1), uses_of(&[(1, 9)])]).unwrap();
+    fold(&store);
     assert_eq!(blocks(&store), [1]);
     assert_eq!(
         apply(&mut store, forget(&(128..255).map(SessionNumber).collect::<Vec<_>>())),
@@ -91,6 +105,7 @@ fn a_use_of_a_session_that_has_gone_leaves_nothing() {
     let (_folder, mut store) = company();
     store.apply(&[issue(1), release(1)]).unwrap();
     store.apply(&[uses_of(&[(1, 1), (2, 2), (700, 3)])]).unwrap();
+    fold(&store);
     assert_eq!(blocks(&store), [0; 0]);
     // What is issued afterwards has none of it.
     store.apply(&[issue(2), uses_of(&[(1, 5)])]).unwrap();
@@ -100,9 +115,10 @@ fn a_use_of_a_session_that_has_gone_leaves_nothing() {
 #[test]
 fn the_last_use_is_remembered_of_what_has_ended() {
     let (_folder, mut store) = crowded();
-    store
-        .apply(&[uses_of(&[(1, 5), (200, 6)]), release(1), release(2), forget(&[SessionNumber(200)])])
-        .unwrap();
+    store.apply(&[uses_of(&[(1, 5), (200, 6)])]).unwrap();
+    fold(&store);
+    // Of which memory knows no later use.
+    store.apply(&[release(1), release(2), forget(&[SessionNumber(200)])]).unwrap();
     let mut last =
         store.writer.connection.prepare("SELECT last_used_at FROM ended_session ORDER BY number").unwrap();
     let last: Vec<i64> = last.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
@@ -113,6 +129,7 @@ fn the_last_use_is_remembered_of_what_has_ended() {
 fn a_block_of_another_length_is_damage() {
     let (folder, mut store) = crowded();
     apply(&mut store, uses_of(&[(1, 5), (200, 6)]));
+    fold(&store);
     let cut = "UPDATE session_use_block SET last_used_at = substr(last_used_at, 2) WHERE block = 1";
     let connection = &store.writer.connection;
     connection.execute(cut, []).unwrap_err();
@@ -127,10 +144,10 @@ fn a_block_of_another_length_is_damage() {
     );
     let error = OpenError::from_sqlite(&data(&folder), each.unwrap_err());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    for entry in [uses_of(&[(200, 7)]), release(200)] {
-        let error = store.apply(&[entry]).unwrap_err();
-        assert_readable(&error.to_string(), &data(&folder));
-    }
+    apply(&mut store, uses_of(&[(200, 7)]));
+    uses::fold_all(&store.writer.connection).unwrap_err();
+    let error = store.apply(&[release(200)]).unwrap_err();
+    assert_readable(&error.to_string(), &data(&folder));
     drop(store);
     let error = SqliteStore::open(&data(&folder)).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
@@ -146,4 +163,39 @@ fn last_uses_are_read_along_the_sessions() {
     let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
     let search = "SEARCH session_use_block USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN";
     assert_eq!(steps, ["SCAN session", search]);
+}
+
+/// Whatever is in the log, on its way into the blocks or there: a start finds the last uses, and the log has an end.
+#[test]
+fn the_log_is_put_into_the_blocks_a_part_with_each_commit() {
+    let (folder, mut store) = crowded();
+    let mut expected = [0_i64; 256];
+    let (mut most, mut least, mut folds) = (0, i64::MAX, 0);
+    for time in 10..1_000_i64 {
+        // Some of them in the wrong order, and of sessions anywhere.
+        let used: Vec<_> = (0..1 + time % 7)
+            .map(|place| (1 + (time * 89 + place * 31).unsigned_abs() % 255, time - place % 3))
+            .collect();
+        for (number, at) in &used {
+            let latest = &mut expected[*number as usize];
+            *latest = (*latest).max(*at);
+        }
+        store.apply(&[uses_of(&used), Entry::Tick(at(0))]).unwrap();
+        let rows = count(&store, "session_use_log");
+        folds += i64::from(rows < least);
+        (most, least) = (most.max(rows), rows);
+        if time % 83 == 0 {
+            store = reopen(store, &folder);
+        }
+        if time % 29 == 0 {
+            let tokens: [u8; 255] = std::array::from_fn(|place| place as u8 + 1);
+            assert_eq!(last_uses(&store, tokens).map(Option::unwrap)[..], expected[1..], "after {time}");
+        }
+    }
+    assert!(most < 100 && folds > 10, "{most} rows at most, {folds} times fewer than before");
+    assert_eq!(blocks(&store), [0, 1]);
+    // Without uses nothing goes on.
+    let rows = count(&store, "session_use_log");
+    (0..100).for_each(|_| assert_eq!(apply(&mut store, Entry::Tick(at(0))), Outcome::Committed(None)));
+    assert_eq!(count(&store, "session_use_log"), rows);
 }
