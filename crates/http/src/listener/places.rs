@@ -49,6 +49,8 @@ const LEAVING_AT_A_TIME: usize = 64;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How long a newcomer waits for one of those to go, before it is refused.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// The most bytes that are put together to be written as one piece.
+const SMALL: usize = 2_048;
 /// How often it is said that connections are refused.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -384,10 +386,17 @@ impl AsyncWrite for Placed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // Almost always there is one piece, for which the kernel's plain way is shorter.
+        // Almost always there is one piece, or a head and a small body; for one piece the kernel's way is shorter.
+        let stream = Pin::new(&mut self.stream);
         let outcome = match bufs {
-            [one] => Pin::new(&mut self.stream).poll_write(cx, one),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+            [one] => stream.poll_write(cx, one),
+            [head, body] if head.len() + body.len() <= SMALL => {
+                let (mut both, all) = ([0; SMALL], head.len() + body.len());
+                both[..head.len()].copy_from_slice(head);
+                both[head.len()..all].copy_from_slice(body);
+                stream.poll_write(cx, &both[..all])
+            }
+            _ => stream.poll_write_vectored(cx, bufs),
         };
         self.wrote(cx, outcome)
     }

@@ -2,7 +2,7 @@
 //!
 //! The answer is 200 with headers that say whom the token speaks for, or 401 or 403 with none of them; nothing that goes
 //! wrong inside is a 2xx. This is the hot path: extraction borrows, and the answer is written by hand. Almost every question is
-//! plain ([`answer_now`]); the others have their demands read, may wait, and cost more.
+//! plain ([`plain_token`]); those that demand something may wait, and cost more.
 
 use axum::{
     body::Body,
@@ -72,8 +72,7 @@ use crate::{
 )]
 pub async fn verify(extract::State(state): extract::State<State>, request: Request) -> Response {
     let headers = request.headers();
-    let presented =
-        Presented::default().in_authorization(headers).in_forwarded_query(headers).in_query(request.uri());
+    let presented = presented(request.uri(), headers);
     // Behind this path stands that of a client's request, with its query.
     let is_own_query = request.uri().path() == PATH;
     let (uri, extensions) = (request.uri(), request.extensions());
@@ -89,10 +88,31 @@ pub async fn verify(extract::State(state): extract::State<State>, request: Reque
     }
 }
 
-/// Answers a plain question: at the path itself, with the token in `Authorization` and nowhere else, and nothing demanded.
-/// `None`: it is none, or needs to wait; [`verify`] answers it, and would have answered this one in the same way.
+/// Answers at once, if nothing is demanded and nothing needs to be waited for. `None`: [`verify`] answers it, and would have
+/// answered this one in the same way.
 pub(crate) fn answer_now(state: &State, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
-    if uri.path() != PATH || uri.query().is_some() {
+    if uri.path() != PATH {
+        return None;
+    }
+    let (token, is_use) = match plain_token(uri, headers) {
+        Some(token) => (token, true),
+        None => (undemanding_token(uri, headers)?, demands::is_use(headers, uri, true)),
+    };
+    let found = state.doorkeeper.look_now(&token, is_use, |live| {
+        let mut response = Response::new(Body::empty());
+        identify(live, response.headers_mut());
+        Some(response)
+    })?;
+    Some(match found {
+        Ok(Some(response)) => response,
+        Ok(None) => Problem::of(&ApiError::InvalidToken),
+        Err(error) => Problem::of(&error.into()),
+    })
+}
+
+/// The token of almost every question: it is in `Authorization`, and nowhere else is anything to be looked at.
+fn plain_token(uri: &Uri, headers: &HeaderMap) -> Option<PlainToken> {
+    if uri.query().is_some() {
         return None;
     }
     let mut authorization = None;
@@ -105,17 +125,18 @@ pub(crate) fn answer_now(state: &State, uri: &Uri, headers: &HeaderMap) -> Optio
             _ => {}
         }
     }
-    let token = PlainToken::parse(scheme(authorization?.as_bytes(), "bearer")?)?;
-    let found = state.doorkeeper.look_now(&token, true, |live| {
-        let mut response = Response::new(Body::empty());
-        identify(live, response.headers_mut());
-        Some(response)
-    })?;
-    Some(match found {
-        Ok(Some(response)) => response,
-        Ok(None) => Problem::of(&ApiError::InvalidToken),
-        Err(error) => Problem::of(&error.into()),
-    })
+    PlainToken::parse(scheme(authorization?.as_bytes(), "bearer")?)
+}
+
+/// The token of a question with which nothing is demanded.
+fn undemanding_token(uri: &Uri, headers: &HeaderMap) -> Option<PlainToken> {
+    let is_undemanding = demands::read(headers, uri, true).is_ok_and(|demanded| demanded.is_none());
+    is_undemanding.then(|| presented(uri, headers).one().ok()).flatten()
+}
+
+/// What a question presents, wherever that is.
+fn presented(uri: &Uri, headers: &HeaderMap) -> Presented {
+    Presented::default().in_authorization(headers).in_forwarded_query(headers).in_query(uri)
 }
 
 /// Decides on a request that a proxy asks about: whom its token speaks for, if that is what the proxy demands.
@@ -215,3 +236,48 @@ fn value(text: impl AsRef<str>) -> HeaderValue {
 }
 
 const NOTHING: HeaderValue = HeaderValue::from_static("");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "4AD9C84FA60F9FE407140E20F707726A";
+
+    /// The token of a question that is answered at once, and whether all that is looked at for it was `Authorization`.
+    fn answered_at_once(headers: &[(&'static str, &str)], uri: &str) -> Option<bool> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let uri = uri.parse().unwrap();
+        let (plain, undemanding) = (plain_token(&uri, &map), undemanding_token(&uri, &map));
+        let is_the_token = |token: &PlainToken| token.expose() == TOKEN;
+        assert!(plain.iter().chain(&undemanding).all(is_the_token));
+        assert!(plain.is_none() || undemanding.is_some(), "what is plain demands nothing");
+        undemanding.map(|_| plain.is_some())
+    }
+
+    #[test]
+    fn what_demands_nothing_is_answered_at_once() {
+        let bearer = &*format!("Bearer {TOKEN}");
+        let in_query = &*format!("/orders?token={TOKEN}");
+        for (headers, uri, expected) in [
+            (vec![("authorization", bearer)], "/verify", Some(true)),
+            (vec![("authorization", bearer), ("x-original-uri", "/orders")], "/verify", Some(true)),
+            (vec![("authorization", bearer), ("x-auth-touch", "false")], "/verify", Some(false)),
+            (vec![("authorization", bearer)], "/verify?touch=false", Some(false)),
+            (vec![("authorization", bearer), ("x-original-uri", in_query)], "/verify", Some(false)),
+            (vec![("x-forwarded-uri", in_query)], "/verify", Some(false)),
+            (vec![], &*format!("/verify?token={TOKEN}"), Some(false)),
+            (vec![("authorization", bearer), ("x-auth-require", "unit=Sales")], "/verify", None),
+            (vec![("authorization", bearer), ("x-auth-require", "nonsense")], "/verify", None),
+            (vec![("authorization", bearer)], "/verify?require_unit=Sales", None),
+            (vec![("authorization", bearer), ("x-original-uri", "/?token=another")], "/verify", None),
+            (vec![("authorization", bearer), ("authorization", bearer)], "/verify", None),
+            (vec![("authorization", "Bearer another")], "/verify", None),
+            (vec![], "/verify", None),
+        ] {
+            assert_eq!(answered_at_once(&headers, uri), expected, "{headers:?} {uri}");
+        }
+    }
+}
