@@ -59,7 +59,26 @@ impl Target {
         target.await_ready(|| ask(admin, "GET /livez", "", "").is_ok())?;
         target.first = target.start;
         target.await_ready(|| ask(admin, "GET /readyz", "", "").is_ok_and(|answer| answer.status == 200))?;
+        target.settle()?;
         Ok(target)
+    }
+
+    /// Waits until it has nothing more to do: after a start with many sessions it looks for damage among them.
+    fn settle(&self) -> anyhow::Result<()> {
+        const MOMENT: Duration = Duration::from_millis(500);
+        let began = Instant::now();
+        let mut before = self.cpu()?;
+        loop {
+            pause(MOMENT);
+            let now = self.cpu()?;
+            if now.saturating_sub(before) < MOMENT / 10 {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("a server does not come to rest: {}", fs::read_to_string(&self.log)?);
+            }
+            before = now;
+        }
     }
 
     /// A server that `doorward-bench yardstick` knows, with the product's answers.
