@@ -6,9 +6,10 @@ use std::{
 };
 
 use doorward_testkit::{
-    History, PostgresServer,
+    Answer, History, PostgresServer,
     history::{Deed, Promises, TokenNumber, Verdict},
 };
+use serde_json::json;
 use tokio::{task::block_in_place, time::sleep};
 
 use super::{Cluster, INSTANCES, LEASE, below, place, soon};
@@ -121,4 +122,38 @@ async fn a_use_on_one_instance_keeps_a_token_alive_on_all_and_its_end_is_that_of
     let database = PostgresServer::shared();
     let url = block_in_place(|| database.create_database());
     is_kept(&cluster_on(&url, database).await).await;
+}
+
+/// A use that must be written before it is answered is looked at more than once; a batch tells of it once, in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(missing_postgres, ignore = "needs PostgreSQL")]
+async fn a_batch_tells_of_each_token_once() {
+    let _place = place().await;
+    let database = PostgresServer::shared();
+    let url = block_in_place(|| database.create_database());
+    let cluster = cluster_on(&url, database).await;
+    let unknown = "0".repeat(32);
+    soon("the machine does not stand still", async {
+        loop {
+            let (caller, token) = (cluster.administrator(0).await, cluster.administrator(0).await);
+            // Late enough that others must know of the next use.
+            sleep(IDLE / 2 + PAUSE).await;
+            let batch = json!({"tokens": [unknown, token, "no token", token]});
+            let request = cluster.request(0, "POST", "/verify/batch").bearer_auth(&caller).json(&batch);
+            let answer = Answer::of(request).await;
+            if answer.status == 200 {
+                let active: Vec<_> = answer.json()["results"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|it| it["active"].clone())
+                    .collect();
+                assert_eq!(active.len(), 4, "{answer:?}");
+                if active == [false, true, false, true] {
+                    break;
+                }
+            }
+        }
+    })
+    .await;
 }
