@@ -578,7 +578,13 @@ impl Rhythm {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "there is no event to wait for: those who come are not known")]
+#[cfg_attr(
+    not(feature = "shuttle"),
+    expect(
+        clippy::disallowed_methods,
+        reason = "there is no event to wait for: those who come are not known"
+    )
+)]
 fn rest(nap: Duration) {
     thread::sleep(nap);
 }
