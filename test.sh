@@ -5,6 +5,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export CARGO_TERM_COLOR=never # the results are read from the output
+[[ ${CI:-} != true ]] || export CARGO_INCREMENTAL=0 # on a machine that builds once, it is work for nobody
 
 # What tests and tools need beside Rust: command=package.
 programs=(curl=curl git=git kill=procps mount=mount openssl=openssl g++=g++ htpasswd=apache2-utils mkpasswd=whois
