@@ -78,7 +78,7 @@ install_tools() {
   for tool in "${tools[@]}"; do
     command -v "${tool%@*}" >/dev/null || missing+=("$tool")
   done
-  [[ ${#missing[@]} -eq 0 ]] || cargo install --quiet --debug --locked "${missing[@]}"
+  [[ ${#missing[@]} -eq 0 ]] || CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked "${missing[@]}"
 }
 
 fuzz() {
