@@ -1,7 +1,10 @@
 //! Last uses: what is noted of them, and what goes with the sessions.
 
 use super::*;
-use crate::{OpenError, sqlite::uses};
+use crate::{
+    OpenError,
+    sqlite::{Departure, ended, uses},
+};
 
 /// A company with sessions 1 to 255, of the tokens with the same numbers: blocks 0 and 1.
 fn crowded() -> (TempDir, SqliteStore) {
@@ -163,6 +166,37 @@ fn last_uses_are_read_along_the_sessions() {
     let steps: Vec<String> = plan.query_map([], |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
     let search = "SEARCH session_use_block USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN";
     assert_eq!(steps, ["SCAN session", search]);
+}
+
+/// What is moved away has the uses of the log, and the store stays as it was.
+#[test]
+fn what_is_in_the_log_moves_too() {
+    let (_folder, mut store) = crowded();
+    apply(&mut store, uses_of(&[(1, 5), (200, 6)]));
+    let each = format!("SELECT last_used_at FROM ({}) WHERE number IN (1, 2, 200)", uses::SELECT_EACH);
+    let departure = Departure::begin(&store).unwrap();
+    let mut moved = store.writer.connection.prepare(&each).unwrap();
+    let moved: Vec<i64> = moved.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(moved, [5, 0, 6].map(|millis| at(millis).as_millis()));
+    drop(departure);
+    assert_eq!((count(&store, "session_use_log"), blocks(&store)), (1, vec![]));
+}
+
+/// A restored backup tells of its sessions when they were last used, whether or not that was still in the log.
+#[test]
+fn what_ends_all_sessions_remembers_what_is_in_the_log() {
+    let (_folder, mut store) = crowded();
+    apply(&mut store, uses_of(&[(1, 5), (200, 6)]));
+    ended::end_all(&store.writer.connection, at(9)).unwrap();
+    let last = "SELECT last_used_at FROM ended_session WHERE number IN (1, 2, 200) ORDER BY number";
+    let mut last = store.writer.connection.prepare(last).unwrap();
+    let last: Vec<i64> = last.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(last, [5, 0, 6].map(|millis| at(millis).as_millis()));
+    assert_eq!(
+        (count(&store, "session_use_log"), blocks(&store)),
+        (0, vec![]),
+        "no number's use outlives it"
+    );
 }
 
 /// Whatever is in the log, on its way into the blocks or there: a start finds the last uses, and the log has an end.
